@@ -1,0 +1,36 @@
+//! Compiles proto/ with protox, so that no protoc is needed; emits client or server code by feature.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    #[cfg(feature = "wire")]
+    wire()?;
+    Ok(())
+}
+
+#[cfg(feature = "wire")]
+fn wire() -> Result<(), Box<dyn std::error::Error>> {
+    const FILES: [&str; 8] = ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent"];
+    // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
+    // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
+    const SECRET: [&str; 8] = [
+        ".keyfob.v1.BundleEntry",
+        ".keyfob.v1.SecretValue",
+        ".keyfob.v1.SecretValue.kind",
+        ".keyfob.v1.SealedValue",
+        ".keyfob.v1.EnrolRequest",
+        ".keyfob.v1.CreateSessionResponse",
+        ".keyfob.v1.InviteUserResponse",
+        ".keyfob.v1.FetchResponse",
+    ];
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    let descriptors = protox::compile(FILES.map(|f| format!("keyfob/v1/{f}.proto")), ["proto"])?;
+    tonic_prost_build::configure()
+        .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
+        .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
+        .bytes(".keyfob.v1.BundleEntry.value")
+        .bytes(".keyfob.v1.FetchResponse.ciphertext")
+        .skip_debug(SECRET)
+        .file_descriptor_set_path(out.join("keyfob.v1.fds"))
+        .compile_fds(descriptors)?;
+    Ok(())
+}
