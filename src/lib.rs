@@ -50,6 +50,10 @@ pub mod domain;
 pub mod agent;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "memory")]
+pub mod harden;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "seal")]

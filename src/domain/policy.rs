@@ -1,1 +1,294 @@
-//! 
+//! Who may do what: one pure function, [`decide`]. Its table is the test at the end of this file.
+//!
+//! A [`Decision`] is made here and nowhere else; the store turns it into a `Grant` by writing it into the audit chain, and
+//! its operations take nothing less. Refusals come in two kinds: *forbidden*, where the caller may know that the thing
+//! exists, and *hidden*, which looks exactly like a thing that does not exist.
+
+use super::{
+    identity::{Caller, Role},
+    name::{Id, UserName},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    BundleDeliver,
+    SecretCreate,
+    SecretRead,
+    SecretUpdate,
+    SecretRotate,
+    SecretDelete,
+    BundlePreview,
+    EnvironmentRead,
+    EnvironmentCreate,
+    EnvironmentUpdate,
+    SessionCreate,
+    SessionRead,
+    SessionEnd,
+    SessionRevoke,
+    UserRead,
+    UserInvite,
+    UserUpdate,
+    UserRemove,
+    AuditRead,
+}
+
+impl Action {
+    /// As the audit chain names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BundleDeliver => "bundle.deliver",
+            Self::SecretCreate => "secret.create",
+            Self::SecretRead => "secret.read",
+            Self::SecretUpdate => "secret.update",
+            Self::SecretRotate => "secret.rotate",
+            Self::SecretDelete => "secret.delete",
+            Self::BundlePreview => "bundle.preview",
+            Self::EnvironmentRead => "environment.read",
+            Self::EnvironmentCreate => "environment.create",
+            Self::EnvironmentUpdate => "environment.update",
+            Self::SessionCreate => "session.create",
+            Self::SessionRead => "session.read",
+            Self::SessionEnd => "session.end",
+            Self::SessionRevoke => "session.revoke",
+            Self::UserRead => "user.read",
+            Self::UserInvite => "user.invite",
+            Self::UserUpdate => "user.update",
+            Self::UserRemove => "user.remove",
+            Self::AuditRead => "audit.read",
+        }
+    }
+}
+
+/// What an action is about, with the facts that the rules ask for. All of it lies in the caller's organization: the store
+/// looks nothing up in another.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The organization as a whole: lists, new things.
+    Organization,
+    /// Something that is not there.
+    Absent { label: String },
+    Secret { id: Id, owner: Option<UserName>, created_by: String },
+    Environment { name: String },
+    Session { id: Id, user: Option<UserName> },
+    User { name: UserName },
+}
+
+impl Target {
+    /// As the audit chain names it.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Organization => "organization".into(),
+            Self::Absent { label } => label.clone(),
+            Self::Secret { id, .. } => format!("secret/{id}"),
+            Self::Environment { name } => format!("environment/{name}"),
+            Self::Session { id, .. } => format!("session/{id}"),
+            Self::User { name } => format!("user/{name}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    /// As if it did not exist.
+    Hide,
+    /// With the reason.
+    Forbid(&'static str),
+}
+
+/// What [`decide`] found, for one caller, action and target. Fields are private: it can't be made up or altered.
+#[derive(Debug, Clone)]
+#[must_use = "a decision has no effect until the store has audited it"]
+pub struct Decision {
+    actor: String,
+    action: Action,
+    target: String,
+    verdict: Verdict,
+}
+
+impl Decision {
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+pub fn decide(caller: &Caller, action: Action, target: &Target) -> Decision {
+    Decision { actor: caller.identity.subject.to_string(), action, target: target.label(), verdict: verdict(caller, action, target) }
+}
+
+fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
+    use Action as A;
+    use Verdict::{Allow, Forbid, Hide};
+    let person = matches!(caller.role, Role::Member | Role::Admin);
+    let admin = caller.role == Role::Admin;
+    if let Target::Absent { .. } = target {
+        return Hide;
+    }
+    match action {
+        A::BundleDeliver => match target {
+            Target::Session { id, .. } if is_session(caller, id) => Allow,
+            _ => Forbid("only a session's own agent fetches its bundle"),
+        },
+        A::SecretCreate if person => Allow,
+        A::SecretCreate => Forbid("only members and admins keep secrets"),
+        A::SecretRead | A::SecretUpdate | A::SecretRotate | A::SecretDelete => match target {
+            _ if !person => Hide,
+            // A list or a search: the store gives everyone their own private secrets and the shared ones.
+            Target::Organization => if action == A::SecretRead { Allow } else { Hide },
+            Target::Secret { owner: Some(owner), .. } => if caller.user() == Some(owner) { Allow } else { Hide },
+            Target::Secret { owner: None, created_by, .. } => {
+                if action == A::SecretRead || admin || *created_by == caller.identity.subject.to_string() {
+                    Allow
+                } else {
+                    Forbid("a shared secret is changed by whoever created it, or by an admin")
+                }
+            }
+            _ => Hide,
+        },
+        A::BundlePreview => match target {
+            Target::User { name } if caller.user() == Some(name) || admin => Allow,
+            // Members may list users, so there is nothing to hide.
+            Target::User { .. } if person => Forbid("members preview their own sessions; admins anyone's, without private secrets"),
+            _ => Forbid("only members and admins preview bundles"),
+        },
+        A::EnvironmentRead if person || caller.role == Role::Orchestrator => Allow,
+        A::EnvironmentRead => Hide,
+        A::EnvironmentCreate | A::EnvironmentUpdate if admin => Allow,
+        A::EnvironmentCreate | A::EnvironmentUpdate if person || caller.role == Role::Orchestrator => {
+            Forbid("environments reach everyone's sessions; only admins change them")
+        }
+        A::EnvironmentCreate | A::EnvironmentUpdate => Hide,
+        A::SessionCreate if admin || caller.role == Role::Orchestrator => Allow,
+        A::SessionCreate => Forbid("sessions are made by an orchestrator or an admin"),
+        A::SessionRead => match target {
+            Target::Organization if caller.role != Role::Session => Allow,
+            Target::Organization => Hide,
+            Target::Session { .. } if admin || matches!(caller.role, Role::Orchestrator | Role::Operator) => Allow,
+            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => Allow,
+            _ => Hide,
+        },
+        A::SessionEnd => match target {
+            Target::Session { .. } if admin || caller.role == Role::Orchestrator => Allow,
+            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => Allow,
+            Target::Session { .. } if caller.role == Role::Operator => Forbid("operators watch sessions, they do not end them"),
+            _ => Hide,
+        },
+        A::SessionRevoke => match target {
+            Target::Session { .. } if admin || caller.role == Role::Orchestrator => Allow,
+            Target::Session { user, .. } if person && caller.user() == user.as_ref() => Allow,
+            Target::Session { .. } if caller.role == Role::Operator => Forbid("operators watch sessions, they do not revoke them"),
+            Target::Session { id, .. } if is_session(caller, id) => Forbid("a session ends itself, it does not revoke itself"),
+            _ => Hide,
+        },
+        A::UserRead if person => Allow,
+        A::UserRead => Forbid("only members and admins see who is there"),
+        A::UserInvite | A::UserUpdate | A::UserRemove if admin => Allow,
+        A::UserInvite | A::UserUpdate | A::UserRemove => Forbid("only admins manage users"),
+        A::AuditRead if admin => Allow,
+        A::AuditRead => Forbid("only admins read the audit log"),
+    }
+}
+
+fn is_session(caller: &Caller, id: &Id) -> bool {
+    matches!(&caller.identity.subject, super::identity::Subject::Session(own) if own == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        identity::{Identity, Subject},
+        name::OrgName,
+    };
+
+    const S1: [u8; 16] = [1; 16];
+    const S2: [u8; 16] = [2; 16];
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    fn callers() -> [Caller; 6] {
+        [
+            (Subject::User(user("alice")), Role::Member),
+            (Subject::User(user("bob")), Role::Member),
+            (Subject::User(user("root")), Role::Admin),
+            (Subject::Orchestrator(user("ci")), Role::Orchestrator),
+            (Subject::Operator(user("op")), Role::Operator),
+            (Subject::Session(Id::from_random(S1)), Role::Session), // a session of alice
+        ]
+        .map(|(subject, role)| Caller { identity: Identity { org: OrgName::parse("acme").unwrap(), subject }, role })
+    }
+
+    /// One letter a caller, in the order alice, bob, root (admin), ci (orchestrator), op (operator), session S1 of alice:
+    /// `a` allowed, `f` forbidden, `.` as if it did not exist.
+    #[test]
+    fn the_table() {
+        let secret = |owner: Option<&str>, by: &str| Target::Secret { id: Id::from_random([9; 16]), owner: owner.map(user), created_by: by.into() };
+        let session = |id, of: Option<&str>| Target::Session { id: Id::from_random(id), user: of.map(user) };
+        let org = || Target::Organization;
+        let absent = || Target::Absent { label: "secret/x".into() };
+        let env = || Target::Environment { name: "default".into() };
+        use Action::*;
+        for (action, what, target, expected) in [
+            (BundleDeliver, "alice's session S1", session(S1, Some("alice")), "fffffa"),
+            (BundleDeliver, "another session", session(S2, Some("alice")), "ffffff"),
+            (SecretCreate, "a new secret", org(), "aaafff"),
+            (SecretRead, "the list", org(), "aaa..."),
+            (SecretRead, "alice's private", secret(Some("alice"), "user/alice"), "a....."),
+            (SecretRead, "alice's shared", secret(None, "user/alice"), "aaa..."),
+            (SecretRead, "nothing", absent(), "......"),
+            (SecretUpdate, "alice's private", secret(Some("alice"), "user/alice"), "a....."),
+            (SecretUpdate, "alice's shared", secret(None, "user/alice"), "afa..."),
+            (SecretUpdate, "nothing", absent(), "......"),
+            (SecretRotate, "alice's private", secret(Some("alice"), "user/alice"), "a....."),
+            (SecretRotate, "alice's shared", secret(None, "user/alice"), "afa..."),
+            (SecretRotate, "shared by one who left", secret(None, "user/gone"), "ffa..."),
+            (SecretRotate, "nothing", absent(), "......"),
+            (SecretDelete, "alice's private", secret(Some("alice"), "user/alice"), "a....."),
+            (SecretDelete, "alice's shared", secret(None, "user/alice"), "afa..."),
+            (SecretDelete, "nothing", absent(), "......"),
+            (BundlePreview, "alice", Target::User { name: user("alice") }, "afafff"),
+            (EnvironmentRead, "default", env(), "aaaa.."),
+            (EnvironmentRead, "nothing", absent(), "......"),
+            (EnvironmentCreate, "a new one", org(), "ffaf.."),
+            (EnvironmentUpdate, "default", env(), "ffaf.."),
+            (SessionCreate, "a new one", org(), "ffaaff"),
+            (SessionRead, "the list", org(), "aaaaa."),
+            (SessionRead, "alice's session S1", session(S1, Some("alice")), "a.aaaa"),
+            (SessionRead, "automation's", session(S2, None), "..aaa."),
+            (SessionEnd, "alice's session S1", session(S1, Some("alice")), "a.aafa"),
+            (SessionEnd, "alice's session S2", session(S2, Some("alice")), "a.aaf."),
+            (SessionEnd, "automation's", session(S2, None), "..aaf."),
+            (SessionRevoke, "alice's session S1", session(S1, Some("alice")), "a.aaff"),
+            (SessionRevoke, "nothing", absent(), "......"),
+            (UserRead, "the list", org(), "aaafff"),
+            (UserInvite, "somebody", org(), "ffafff"),
+            (UserUpdate, "bob", Target::User { name: user("bob") }, "ffafff"),
+            (UserRemove, "bob", Target::User { name: user("bob") }, "ffafff"),
+            (AuditRead, "the log", org(), "ffafff"),
+        ] {
+            let found: String = callers()
+                .iter()
+                .map(|c| match decide(c, action, &target).verdict() {
+                    Verdict::Allow => 'a',
+                    Verdict::Forbid(_) => 'f',
+                    Verdict::Hide => '.',
+                })
+                .collect();
+            assert_eq!(found, expected, "{action:?} on {what}");
+        }
+    }
+}
