@@ -56,6 +56,8 @@ pub mod client;
 pub mod harden;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(feature = "agent", feature = "server"))]
+pub mod logs;
 #[cfg(feature = "seal")]
 pub mod seal;
 #[cfg(feature = "server")]

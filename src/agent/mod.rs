@@ -1,0 +1,17 @@
+//! The agent: a join string becomes an identity, the identity a bundle, the bundle files that the session's shell reads.
+//!
+//! ```text
+//! join string (credential or file) -> Enrol -> key and certificate, in memory -> Fetch -> secret memory -> files -> READY=1
+//!                                                     └─ renewed at 70 % of life, until SIGTERM; then the files are wiped
+//! ```
+//!
+//! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
+//! install part of a bundle.
+
+mod fetch;
+pub mod files;
+mod program;
+mod retry;
+pub mod runtime_dir;
+
+pub use program::main;

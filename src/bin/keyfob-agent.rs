@@ -1,0 +1,11 @@
+//! The daemon in each VM. All of it is in `keyfob::agent`; here is only what a program decides: its allocator, which wipes
+//! every block that is freed.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+fn main() -> ExitCode {
+    keyfob::agent::main(std::env::args_os())
+}

@@ -1,0 +1,51 @@
+//! A join token becomes a certificate; a certificate becomes a fresh one.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+use tonic::{Request, Response, Status};
+
+use super::{App, convert::timestamp, credential};
+use crate::{
+    domain::join::Token,
+    server::{ca::{self, Issued}, error::Error},
+    wire::v1::{EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_service_server::EnrolmentService},
+};
+
+pub struct EnrolmentCalls(pub Arc<App>);
+
+#[tonic::async_trait]
+impl EnrolmentService for EnrolmentCalls {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let EnrolRequest { token, csr_der } = request.into_inner();
+        let token_hash = Token::hash(&zeroize::Zeroizing::new(token));
+        let csr = ca::Request::parse(&csr_der)?;
+        let key_hash = csr.key_hash();
+        let redeemed = self.0.store.write(move |tx| tx.redeem(&token_hash, &key_hash)).await?;
+        let issued = self.0.authority.issue(&redeemed.identity, &csr, OffsetDateTime::now_utc())?;
+        tracing::info!(identity = %redeemed.identity.subject, org = %redeemed.identity.org, repeated = redeemed.repeated, "enrolled");
+        let (certificate_chain, trust_bundle, not_after) = self.reply(issued);
+        Ok(Response::new(EnrolResponse { certificate_chain, trust_bundle, not_after }))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let credential = credential(&request)?;
+        let csr = ca::Request::parse(&request.into_inner().csr_der)?;
+        if csr.key_hash() != credential.key_hash {
+            return Err(Error::Invalid("a certificate is renewed for the key it has, and the request is made with another".into()).into());
+        }
+        let renewing = credential.clone();
+        self.0.store.write(move |tx| tx.renew(&renewing)).await?;
+        let issued = self.0.authority.issue(&credential.identity, &csr, OffsetDateTime::now_utc())?;
+        let (certificate_chain, trust_bundle, not_after) = self.reply(issued);
+        Ok(Response::new(RenewResponse { certificate_chain, trust_bundle, not_after }))
+    }
+}
+
+impl EnrolmentCalls {
+    fn reply(&self, issued: Issued) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<prost_types::Timestamp>) {
+        let der = |list: &[CertificateDer<'_>]| list.iter().map(|c| c.to_vec()).collect();
+        (der(&issued.chain), der(self.0.authority.roots()), Some(timestamp(issued.not_after.unix_timestamp() * 1_000_000)))
+    }
+}

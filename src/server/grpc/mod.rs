@@ -1,0 +1,101 @@
+//! The calls: decode, decide, act, encode. A handler is one store job: it looks the caller up, finds the target, asks
+//! `policy::decide`, admits the decision, acts under the grant. No rule lives here.
+
+mod audit;
+mod bundle;
+mod convert;
+mod enrolment;
+mod environments;
+mod secrets;
+mod sessions;
+mod users;
+
+use std::sync::Arc;
+
+use tonic::{Request, Status, service::Routes};
+
+use super::{ca::Authority, edge::Peer, error::Error, store::{Credential, Store}};
+use crate::{
+    domain::{
+        join::{Audience, Join, Token},
+        name::Id,
+    },
+    seal::RecipientKey,
+    tls,
+    wire::{DESCRIPTORS, v1},
+};
+
+/// What every call needs.
+pub struct App {
+    pub store: Store,
+    pub authority: Arc<Authority>,
+    /// `HOST:PORT` under which agents and people reach this server; goes into join strings.
+    pub address: String,
+    /// Values from people are sealed to this key; it lives as long as the process.
+    pub sealing_key: RecipientKey,
+    pub sealing_key_id: Id,
+}
+
+impl App {
+    /// The text that is handed to a VM or a person.
+    fn join_text(&self, audience: Audience, token: Token) -> String {
+        let join = Join { audience, address: self.address.clone(), ca_fingerprint: self.authority.fingerprint(), token };
+        join.to_text().to_string()
+    }
+}
+
+/// Who is calling: the identity in the certificate that passed the handshake.
+fn credential<T>(request: &Request<T>) -> Result<Credential, Error> {
+    const NONE: Error = Error::Unauthenticated("this call needs a client certificate; `keyfob login` gets one");
+    let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?;
+    let identity = tls::identity_of(certificate).ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
+    let key_hash = tls::key_hash_of(certificate).ok_or(Error::Unauthenticated("the client certificate has no readable key"))?;
+    Ok(Credential { identity, key_hash })
+}
+
+/// Largest message in: an import of many sealed values. Largest out: a full bundle, sealed, or a page of a listing.
+const MAX_IN: usize = 4 * 1024 * 1024;
+const MAX_OUT: usize = 4 * 1024 * 1024;
+
+/// All services of the control plane.
+pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::Error> {
+    macro_rules! limited {
+        ($($server:ident of $module:ident: $service:ident),* $(,)?) => {{
+            let (reporter, health) = tonic_health::server::health_reporter();
+            let mut routes = Routes::new(health);
+            $(
+                reporter.set_serving::<v1::$module::$server<$service>>().await;
+                routes = routes.add_service(
+                    v1::$module::$server::new($service(app.clone())).max_decoding_message_size(MAX_IN).max_encoding_message_size(MAX_OUT),
+                );
+            )*
+            routes
+        }};
+    }
+    use audit::AuditCalls;
+    use bundle::BundleCalls;
+    use enrolment::EnrolmentCalls;
+    use environments::EnvironmentCalls;
+    use secrets::SecretCalls;
+    use sessions::SessionCalls;
+    use users::UserCalls;
+    let routes = limited![
+        EnrolmentServiceServer of enrolment_service_server: EnrolmentCalls,
+        BundleServiceServer of bundle_service_server: BundleCalls,
+        SecretServiceServer of secret_service_server: SecretCalls,
+        EnvironmentServiceServer of environment_service_server: EnvironmentCalls,
+        SessionServiceServer of session_service_server: SessionCalls,
+        UserServiceServer of user_service_server: UserCalls,
+        AuditServiceServer of audit_service_server: AuditCalls,
+    ];
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    // What there is to call is told to those who may call something.
+    let authenticated = move |request: Request<()>| match credential(&request) {
+        Ok(_) => Ok(request),
+        Err(e) => Err(Status::from(e)),
+    };
+    Ok(routes.add_service(tonic::service::interceptor::InterceptedService::new(reflection, authenticated)))
+}

@@ -1,0 +1,512 @@
+//! Secrets, for people. Values come in, sealed or plain, and never go out.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
+
+use super::{
+    App,
+    convert::{detail, page_size, timestamp},
+    credential,
+};
+use crate::{
+    domain::{
+        identity::{Caller, Identity},
+        name::{EnvironmentName, Id, OrgName, SecretName, UserName},
+        policy::{Action, Target, decide},
+        resolve::Origin,
+        value,
+        variable::{Variable, variable_of},
+    },
+    seal::Purpose,
+    server::{
+        error::Error,
+        store::{Grant, NewSecret, SecretEdit, SecretRow, Tx, new_id},
+    },
+    wire::v1::{self, secret_service_server::SecretService, secret_value::Kind},
+};
+
+pub struct SecretCalls(pub Arc<App>);
+
+const MAX_DESCRIPTION: usize = 1_000;
+const MAX_IMPORT: usize = 1_000;
+
+#[tonic::async_trait]
+impl SecretService for SecretCalls {
+    async fn get_sealing_key(&self, request: Request<v1::GetSealingKeyRequest>) -> Result<Response<v1::GetSealingKeyResponse>, Status> {
+        let credential = credential(&request)?;
+        self.0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                tx.view(caller.org(), &decide(&caller, Action::SecretCreate, &Target::Organization), "secret").map(drop)
+            })
+            .await?;
+        let (key_id, public_key) = (self.0.sealing_key_id.to_string(), self.0.sealing_key.public().to_vec());
+        Ok(Response::new(v1::GetSealingKeyResponse { key_id, public_key }))
+    }
+
+    async fn create_secret(&self, request: Request<v1::CreateSecretRequest>) -> Result<Response<v1::CreateSecretResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let delivery = value::Delivery::from(request.delivery());
+        let shared = is_shared(request.visibility())?;
+        let value = self.value(&credential.identity, request.value)?;
+        let mut warnings = checked(&value, delivery)?;
+        let name = secret_name(&request.name)?;
+        let (variable, variable_overridden) = variable(&name, &request.variable)?;
+        let description = description(request.description)?;
+        let secret = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let new = New { name, variable, variable_overridden, shared, auto_install: !request.no_auto_install, delivery, description };
+                let row = create(tx, &caller, new, &value)?;
+                Ok(Shown::of(tx, &caller, row)?)
+            })
+            .await?;
+        if secret.precedence == v1::Precedence::OverridesShared {
+            warnings.push(format!("it overrides the shared secret of ${} in your sessions", secret.row.variable));
+        }
+        Ok(Response::new(v1::CreateSecretResponse { secret: Some(secret.into()), warnings }))
+    }
+
+    async fn get_secret(&self, request: Request<v1::GetSecretRequest>) -> Result<Response<v1::GetSecretResponse>, Status> {
+        let credential = credential(&request)?;
+        let wanted = request.into_inner().r#ref.unwrap_or_default();
+        let found = self
+            .0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, row) = find(tx, &caller, &wanted)?;
+                let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
+                let row = row.ok_or_else(|| Error::not_found("secret"))?;
+                let (versions, deliveries) = (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
+                Ok((Shown::of(tx, &caller, row)?, versions, deliveries))
+            })
+            .await?;
+        let (secret, versions, deliveries) = found;
+        let versions = versions.into_iter().map(|v| v1::SecretVersion {
+            version: v.version,
+            created_by: v.created_by,
+            created_at: Some(timestamp(v.created_at)),
+            replaced_at: v.replaced_at.map(timestamp),
+        });
+        let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
+            session: d.session,
+            user: d.user,
+            version: d.version,
+            delivered_at: Some(timestamp(d.delivered_at)),
+            live: d.live,
+        });
+        Ok(Response::new(v1::GetSecretResponse { secret: Some(secret.into()), versions: versions.collect(), deliveries: deliveries.collect() }))
+    }
+
+    async fn list_secrets(&self, request: Request<v1::ListSecretsRequest>) -> Result<Response<v1::ListSecretsResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let origin = match request.visibility() {
+            v1::Visibility::Unspecified => None,
+            v1::Visibility::Private => Some(Origin::Private),
+            v1::Visibility::Shared => Some(Origin::Shared),
+        };
+        let after = Cursor::parse(&request.page_token)?;
+        let size = page_size(request.page_size);
+        let secrets = self
+            .0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &Target::Organization), "secret")?;
+                let user = person(&caller)?;
+                let after = after.as_ref().map(|c| (c.name.as_str(), c.owner.as_str()));
+                let rows = tx.secrets(&view, user, &request.query, origin, after, size)?;
+                rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        let next_page_token = match secrets.last() {
+            Some(last) if secrets.len() == size as usize => Cursor { name: last.row.name.clone(), owner: last.row.owner.clone() }.to_text(),
+            _ => String::new(),
+        };
+        Ok(Response::new(v1::ListSecretsResponse { secrets: secrets.into_iter().map(Into::into).collect(), next_page_token }))
+    }
+
+    async fn update_secret(&self, request: Request<v1::UpdateSecretRequest>) -> Result<Response<v1::UpdateSecretResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let wanted = request.r#ref.unwrap_or_default();
+        let new_description = request.description.map(description).transpose()?;
+        let secret = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, row) = find(tx, &caller, &wanted)?;
+                let mut facts = detail([]);
+                if let Some(row) = &row {
+                    facts = named(row);
+                    facts.extend(request.auto_install.map(|on| ("auto_install", on.to_string())));
+                    facts.extend(new_description.as_ref().map(|_| ("description", "changed".to_owned())));
+                    if row.is_shared() {
+                        facts.extend(request.variable.clone().filter(|v| Variable::parse(v).is_ok()).map(|v| ("variable", v)));
+                    }
+                }
+                let grant = tx.admit(caller.org(), decide(&caller, Action::SecretUpdate, &target), "secret", facts)?;
+                let row = row.ok_or_else(|| Error::not_found("secret"))?;
+                let variable = match &request.variable {
+                    None => None,
+                    Some(chosen) => Some(variable(&secret_name(&row.name)?, chosen)?),
+                };
+                let edit = SecretEdit { description: new_description, auto_install: request.auto_install, variable };
+                Shown::of(tx, &caller, tx.update_secret(&grant, &row, edit)?)
+            })
+            .await?;
+        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()) }))
+    }
+
+    async fn rotate_secret(&self, request: Request<v1::RotateSecretRequest>) -> Result<Response<v1::RotateSecretResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let wanted = request.r#ref.unwrap_or_default();
+        let value = self.value(&credential.identity, request.value)?;
+        let expected = request.expected_version;
+        let (secret, warnings) = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, row) = find(tx, &caller, &wanted)?;
+                let grant = admit(tx, &caller, Action::SecretRotate, &target, row.as_ref())?;
+                let row = row.ok_or_else(|| Error::not_found("secret"))?;
+                let warnings = checked(&value, row.delivery)?;
+                let row = tx.rotate_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()), &value)?;
+                Ok((Shown::of(tx, &caller, row)?, warnings))
+            })
+            .await?;
+        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
+    }
+
+    async fn delete_secret(&self, request: Request<v1::DeleteSecretRequest>) -> Result<Response<v1::DeleteSecretResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let wanted = request.r#ref.unwrap_or_default();
+        let expected = request.expected_version;
+        let live_sessions = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, row) = find(tx, &caller, &wanted)?;
+                let grant = admit(tx, &caller, Action::SecretDelete, &target, row.as_ref())?;
+                let row = row.ok_or_else(|| Error::not_found("secret"))?;
+                tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))
+            })
+            .await?;
+        Ok(Response::new(v1::DeleteSecretResponse { live_sessions }))
+    }
+
+    async fn import_secrets(&self, request: Request<v1::ImportSecretsRequest>) -> Result<Response<v1::ImportSecretsResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let shared = is_shared(request.visibility())?;
+        if request.items.len() > MAX_IMPORT {
+            return Err(Error::Invalid(format!("{} secrets at once; {MAX_IMPORT} is the most, so split the file", request.items.len())).into());
+        }
+        let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        let mut items = Vec::new();
+        for item in request.items {
+            let parsed = self.value(&credential.identity, item.value).and_then(|value| {
+                let name = secret_name(&item.name)?;
+                let (variable, _) = variable(&name, "")?;
+                warnings.extend(checked(&value, value::Delivery::Env)?.into_iter().map(|w| format!("{name}: {w}")));
+                Ok((name, variable, value))
+            });
+            match parsed {
+                Ok((name, variable, value)) => items.push((item.line, name, variable, value)),
+                // A key that is gone concerns all of them.
+                Err(e @ Error::Precondition(_)) => return Err(e.into()),
+                Err(e) => problems.push(v1::ImportProblem { name: item.name.chars().take(128).collect(), line: item.line, reason: e.to_string() }),
+            }
+        }
+        let (auto_install, rotate_existing) = (!request.no_auto_install, request.rotate_existing);
+        let stored = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let mut rows = Vec::new();
+                for (line, name, variable, value) in &items {
+                    let owner = if shared { "" } else { person(&caller)?.as_str() };
+                    let existing = tx.secret_by_name(caller.org(), owner, name.as_str())?;
+                    let done = match existing {
+                        Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
+                            let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;
+                            tx.rotate_secret(&grant, &row, None, value)
+                        }),
+                        _ => {
+                            let new = New {
+                                name: name.clone(),
+                                variable: variable.clone(),
+                                variable_overridden: false,
+                                shared,
+                                auto_install,
+                                delivery: value::Delivery::Env,
+                                description: String::new(),
+                            };
+                            create(tx, &caller, new, value)
+                        }
+                    };
+                    match done {
+                        Ok(row) => rows.push(row),
+                        // Policy and the store speak for the whole import; everything else is one item's problem.
+                        Err(e @ (Error::Refused { .. } | Error::Altered { .. } | Error::Store(_) | Error::Unauthenticated(_) | Error::Internal(_))) => return Err(e),
+                        Err(e) => problems.push(v1::ImportProblem { name: name.to_string(), line: *line, reason: e.to_string() }),
+                    }
+                }
+                if problems.is_empty() {
+                    let shown = rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()?;
+                    Ok(shown)
+                } else {
+                    Err(Error::Import(problems))
+                }
+            })
+            .await;
+        let response = match stored {
+            Ok(shown) => v1::ImportSecretsResponse { secrets: shown.into_iter().map(Into::into).collect(), problems: Vec::new(), warnings },
+            Err(Error::Import(problems)) => v1::ImportSecretsResponse { secrets: Vec::new(), problems, warnings },
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn preview_bundle(&self, request: Request<v1::PreviewBundleRequest>) -> Result<Response<v1::PreviewBundleResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let environment = if request.environment.is_empty() { "default".to_owned() } else { request.environment };
+        let response = self
+            .0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let org = caller.org().clone();
+                let own = caller.user().cloned();
+                let asked = if request.user.is_empty() { own.clone() } else { UserName::parse(&request.user).ok() };
+                let known = match &asked {
+                    Some(name) if tx.user(&org, name)?.is_some() => Some(name.clone()),
+                    _ => None,
+                };
+                let target = known.clone().map_or(Target::Absent { label: "user/unknown".into() }, |name| Target::User { name });
+                let view = tx.view(&org, &decide(&caller, Action::BundlePreview, &target), "user")?;
+                let private_hidden = known != own;
+                let newest = match EnvironmentName::parse(&environment) {
+                    Ok(name) => tx.environment(&org, &name)?,
+                    Err(_) => None,
+                };
+                let version = newest.ok_or_else(|| Error::not_found("environment"))?.version;
+                let items = tx.preview(&view, known.as_ref().filter(|_| !private_hidden), &environment, version)?;
+                let items = items.into_iter().map(|item| v1::PreviewItem {
+                    variable: item.variable,
+                    origin: v1::Origin::from(item.origin).into(),
+                    name: item.name,
+                    version: item.version,
+                    overrides: item.overrides,
+                    installed: item.left_out.is_none(),
+                    left_out_reason: item.left_out.unwrap_or_default(),
+                    delivery: v1::Delivery::from(item.delivery).into(),
+                });
+                Ok(v1::PreviewBundleResponse { items: items.collect(), private_hidden, environment_version: version })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+}
+
+impl SecretCalls {
+    /// The bytes of a value, unsealed where it was sealed, in a buffer that is wiped.
+    fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match value.and_then(|v| v.kind) {
+            None => Err(Error::Invalid("there is no value".into())),
+            Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
+            Some(Kind::Sealed(sealed)) => {
+                if sealed.key_id != self.0.sealing_key_id.as_str() {
+                    return Err(Error::Precondition("the value is sealed to a key this server does not have any more; get the sealing key anew".into()));
+                }
+                let mut message = Zeroizing::new(sealed.ciphertext);
+                let subject = from.subject.to_string();
+                let purpose = Purpose::Value { org: from.org.as_str(), subject: &subject };
+                let len = self.0.sealing_key.open(&sealed.encapsulated_key, &mut message, &purpose).map_err(|e| Error::Invalid(e.to_string()))?;
+                message.truncate(len);
+                Ok(message)
+            }
+        }
+    }
+}
+
+/// A secret to be, all of it parsed.
+struct New {
+    name: SecretName,
+    variable: Variable,
+    variable_overridden: bool,
+    shared: bool,
+    auto_install: bool,
+    delivery: value::Delivery,
+    description: String,
+}
+
+fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
+    let id = new_id()?;
+    let owner = if new.shared { None } else { caller.user().cloned() };
+    let target = Target::Secret { id: id.clone(), owner: owner.clone(), created_by: caller.identity.subject.to_string() };
+    let mut facts = detail([("visibility", if new.shared { "shared" } else { "private" }.to_owned()), ("delivery", new.delivery.as_str().to_owned())]);
+    if new.shared {
+        facts.extend([("name", new.name.to_string()), ("variable", new.variable.to_string())]);
+    }
+    let grant = tx.admit(caller.org(), decide(caller, Action::SecretCreate, &target), "secret", facts)?;
+    let New { name, variable, variable_overridden, auto_install, delivery, description, .. } = new;
+    tx.create_secret(&grant, NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value })
+}
+
+fn admit(tx: &Tx<'_>, caller: &Caller, action: Action, target: &Target, row: Option<&SecretRow>) -> Result<Grant, Error> {
+    tx.admit(caller.org(), decide(caller, action, target), "secret", row.map(named).unwrap_or_default())
+}
+
+/// What an audit entry says of a secret: a private one's name is its owner's business.
+fn named(row: &SecretRow) -> crate::server::store::Detail {
+    let mut facts = detail([("visibility", row.origin().as_str().to_owned())]);
+    if row.is_shared() {
+        facts.insert("name", row.name.clone());
+    }
+    facts
+}
+
+/// Finds what a reference names among the shared secrets and the caller's own; by id also another's private one, which
+/// policy then hides.
+fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
+    let org: &OrgName = caller.org();
+    let row = if !wanted.id.is_empty() {
+        match Id::parse(&wanted.id) {
+            Ok(id) => tx.secret(org, &id)?,
+            Err(_) => None,
+        }
+    } else {
+        let shared = || tx.secret_by_name(org, "", &wanted.name);
+        let private = || caller.user().map_or(Ok(None), |user| tx.secret_by_name(org, user.as_str(), &wanted.name));
+        match wanted.visibility() {
+            v1::Visibility::Shared => shared()?,
+            v1::Visibility::Private => private()?,
+            v1::Visibility::Unspecified => match (private()?, shared()?) {
+                (Some(_), Some(_)) => {
+                    return Err(Error::Invalid(format!("there is a private and a shared secret `{}`; say which: --private or --shared", wanted.name)));
+                }
+                (private, shared) => private.or(shared),
+            },
+        }
+    };
+    // What was asked for may be anything, a pasted value too: it does not go on record.
+    let target = row.as_ref().map_or(Target::Absent { label: "secret/unknown".into() }, SecretRow::target);
+    Ok((target, row))
+}
+
+/// A secret as one caller sees it.
+struct Shown {
+    row: SecretRow,
+    precedence: v1::Precedence,
+}
+
+impl Shown {
+    fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
+        let precedence = match caller.user() {
+            Some(_) if !row.is_shared() => tx.secret_by_variable(caller.org(), "", &row.variable)?.map(|_| v1::Precedence::OverridesShared),
+            Some(user) => tx.secret_by_variable(caller.org(), user.as_str(), &row.variable)?.map(|_| v1::Precedence::OverriddenByPrivate),
+            None => None,
+        };
+        Ok(Self { row, precedence: precedence.unwrap_or(v1::Precedence::Unspecified) })
+    }
+}
+
+impl From<Shown> for v1::Secret {
+    fn from(Shown { row, precedence }: Shown) -> Self {
+        Self {
+            id: row.id.to_string(),
+            visibility: if row.is_shared() { v1::Visibility::Shared } else { v1::Visibility::Private }.into(),
+            name: row.name,
+            variable: row.variable,
+            owner: row.owner,
+            auto_install: row.auto_install,
+            delivery: v1::Delivery::from(row.delivery).into(),
+            version: row.version,
+            description: row.description,
+            created_by: row.created_by,
+            created_at: Some(timestamp(row.created_at)),
+            updated_at: Some(timestamp(row.updated_at)),
+            rotated_at: Some(timestamp(row.rotated_at)),
+            precedence: precedence.into(),
+            variable_overridden: row.variable_overridden,
+        }
+    }
+}
+
+/// Where a page of secrets ended.
+struct Cursor {
+    name: String,
+    owner: String,
+}
+
+impl Cursor {
+    fn parse(token: &str) -> Result<Option<Self>, Error> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        match text.as_deref().and_then(|text| text.split_once('/')) {
+            Some((name, owner)) => Ok(Some(Self { name: name.to_owned(), owner: owner.to_owned() })),
+            None => Err(Error::Invalid("the page token is not one of ours".into())),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{}/{}", self.name, self.owner))
+    }
+}
+
+fn person(caller: &Caller) -> Result<&UserName, Error> {
+    caller.user().ok_or(Error::Internal("policy let somebody through who is no person"))
+}
+
+fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
+    match visibility {
+        v1::Visibility::Shared => Ok(true),
+        v1::Visibility::Private => Ok(false),
+        v1::Visibility::Unspecified => Err(Error::Invalid("say who gets it: private (only your sessions) or shared (every session of the organization)".into())),
+    }
+}
+
+fn secret_name(given: &str) -> Result<SecretName, Error> {
+    SecretName::parse(given).map_err(|e| Error::Invalid(e.to_string()))
+}
+
+/// The variable chosen by hand, or the one that the name gives; and whether it was chosen.
+fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> {
+    if chosen.is_empty() {
+        return variable_of(name).map(|v| (v, false)).map_err(|e| Error::Invalid(e.to_string()));
+    }
+    Variable::parse(chosen).map(|v| (v, true)).map_err(|e| Error::Invalid(e.to_string()))
+}
+
+fn description(given: String) -> Result<String, Error> {
+    if given.len() > MAX_DESCRIPTION {
+        return Err(Error::Invalid(format!("the description has {} bytes; {MAX_DESCRIPTION} is the most", given.len())));
+    }
+    Ok(given)
+}
+
+/// Refuses what could not be installed, and gives what is worth telling.
+fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
+    value::check(value, delivery).map_err(|e| Error::Invalid(e.to_string()))?;
+    Ok(value::warnings(value).into_iter().map(str::to_owned).collect())
+}

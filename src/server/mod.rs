@@ -1,0 +1,13 @@
+//! The control plane: `edge` (connections) -> `grpc` (decode, decide, act, encode) -> `store` (rows), with `vault`,
+//! `keyring` and `ca` beside it.
+
+pub mod ca;
+pub mod edge;
+pub mod error;
+pub mod grpc;
+pub mod keyring;
+mod program;
+pub mod store;
+pub mod vault;
+
+pub use program::main;

@@ -1,0 +1,591 @@
+//! The program `keyfob-server`: makes a data directory, serves it, looks after its keys.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    io::Write,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Parser, Subcommand};
+use nix::fcntl::{Flock, FlockArg};
+use rustls::pki_types::CertificateDer;
+use time::{Duration, OffsetDateTime};
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
+
+use super::{
+    ca::{self, Authority, Lives},
+    edge,
+    error::Error,
+    grpc::{self, App},
+    keyring::Keyring,
+    store::{Store, Tx, new_id},
+};
+use crate::{
+    domain::{
+        join::{Audience, Join, Token},
+        name::{Id, OrgName, UserName},
+        variable::Variable,
+    },
+    harden, logs,
+    seal::RecipientKey,
+    tls,
+};
+
+const DATABASE: &str = "keyfob.db";
+const KEYRING: &str = "keyring";
+/// Where `serve` says that it listens; read by join strings that name the data directory instead of an address.
+const LISTENING: &str = "listening";
+
+#[derive(Parser)]
+#[command(name = "keyfob-server", version, about = "The Keyfob control plane", max_term_width = 100)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a data directory with its keyring, authority, first organization and admin; print the admin's join string
+    Init(Init),
+    /// Serve a data directory
+    Serve(Serve),
+    /// Organizations
+    #[command(subcommand)]
+    Org(Org),
+    /// Print a new join string for a user who is there already (a lost or expired one)
+    Join {
+        #[command(flatten)]
+        data: Data,
+        /// The user's organization
+        #[arg(long)]
+        org: String,
+        /// The user
+        #[arg(long)]
+        user: String,
+        /// Where people reach the server, HOST:PORT [default: the server running on this machine]
+        #[arg(long)]
+        address: Option<String>,
+    },
+    /// The certificate authority
+    #[command(subcommand)]
+    Ca(Ca),
+    /// The keys that encrypt what is at rest
+    #[command(subcommand)]
+    Keyring(KeyringVerb),
+    /// Move everything at rest to the newest key of the keyring; no value is touched
+    Rewrap {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Write a consistent copy of the database, also while the server runs (the keyring is not in it)
+    Backup {
+        #[command(flatten)]
+        data: Data,
+        /// The file to write; must not exist
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Data {
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The keyring [default: the systemd credential keyfob.keyring, else DIR/keyring]
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+}
+
+impl Data {
+    fn database(&self) -> PathBuf {
+        self.data_dir.join(DATABASE)
+    }
+
+    fn keyring_path(&self) -> PathBuf {
+        self.keyring.clone().unwrap_or_else(|| self.data_dir.join(KEYRING))
+    }
+
+    fn existing(&self) -> Result<Keyring, String> {
+        if !self.database().exists() {
+            let dir = self.data_dir.display();
+            return Err(format!("{dir} is no data directory; `keyfob-server init --data-dir {dir} --org ORG --admin NAME` makes one"));
+        }
+        Keyring::load(&self.keyring_path())
+    }
+
+    /// One transaction on the database, for commands that run beside a server or without one.
+    fn change<T>(&self, job: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, String> {
+        let keyring = self.existing()?;
+        Store::write_here(&self.database(), &keyring, job).map_err(|e| e.to_string())
+    }
+}
+
+#[derive(Args)]
+struct Init {
+    #[command(flatten)]
+    data: Data,
+    /// The first organization
+    #[arg(long)]
+    org: String,
+    /// Its first admin
+    #[arg(long)]
+    admin: String,
+    /// Where people reach the server, HOST:PORT [default: the server running on this machine]
+    #[arg(long)]
+    address: Option<String>,
+    /// The SPIFFE trust domain of all identities
+    #[arg(long, default_value = "keyfob")]
+    trust_domain: String,
+    /// A CA certificate of yours (PEM) instead of a new one
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    ca_cert: Option<PathBuf>,
+    /// Its key (PEM, PKCS #8)
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    ca_key: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    data: Data,
+    /// Where to listen, ADDRESS:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7443")]
+    listen: String,
+    /// Where agents and people reach this server, HOST:PORT; goes into join strings [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// A further host name or address for the server's certificate; clients that are not ours look at it
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Life of sessions' certificates, in minutes
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=43_200))]
+    session_certificate_minutes: u32,
+    /// Life of users' certificates, in hours; renewed in use
+    #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    user_certificate_hours: u32,
+    /// Connections at the most, in all
+    #[arg(long, default_value_t = edge::Limits::default().max_connections)]
+    max_connections: usize,
+    /// Connections at the most from one address
+    #[arg(long, default_value_t = edge::Limits::default().max_per_address)]
+    max_connections_per_address: usize,
+}
+
+#[derive(Subcommand)]
+enum Org {
+    /// Make another organization and its first admin; print the admin's join string
+    Create {
+        #[command(flatten)]
+        data: Data,
+        /// The organization
+        org: String,
+        /// Its first admin
+        #[arg(long)]
+        admin: String,
+        /// Where people reach the server, HOST:PORT [default: the server running on this machine]
+        #[arg(long)]
+        address: Option<String>,
+    },
+    /// Allow a reserved variable that makes programs run code (LD_PRELOAD, NODE_OPTIONS, ...); audited
+    Allow {
+        #[command(flatten)]
+        data: Data,
+        /// The organization
+        org: String,
+        /// The variable
+        variable: String,
+        /// Take the allowance back
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Ca {
+    /// Show the authorities, the signing one first
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Print the trusted certificates as PEM, for clients that are not ours
+    Export {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Add an authority: trusted from the server's next start, signing once activated
+    Add {
+        #[command(flatten)]
+        data: Data,
+        /// A CA certificate of yours (PEM) instead of a new one
+        #[arg(long, value_name = "FILE", requires = "ca_key")]
+        ca_cert: Option<PathBuf>,
+        /// Its key (PEM, PKCS #8)
+        #[arg(long, value_name = "FILE", requires = "ca_cert")]
+        ca_key: Option<PathBuf>,
+    },
+    /// Let an authority sign from the server's next start; give everybody time to renew after `add`
+    Activate {
+        #[command(flatten)]
+        data: Data,
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyringVerb {
+    /// Add a fresh key; a running server picks it up when it meets it, or at its next start
+    Add {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Show the keys' names and how many secrets hang on each
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// The whole program.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    logs::start();
+    for undone in harden::harden() {
+        tracing::debug!(%undone, "hardening");
+    }
+    let program = match Program::try_parse_from(args) {
+        Ok(program) => program,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    match run(program.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(io::stderr(), "keyfob-server: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), String> {
+    match command {
+        Command::Init(init) => self::init(init),
+        Command::Serve(serve) => runtime()?.block_on(self::serve(serve)),
+        Command::Org(Org::Create { data, org, admin, address }) => {
+            let (org, admin) = (parse(OrgName::parse(&org))?, parse(UserName::parse(&admin))?);
+            let (token, fingerprint) = data.change(|tx| Ok((tx.create_organization(&org, &admin)?, fingerprint(tx)?)))?;
+            print_join(&data, address, fingerprint, token, &admin)
+        }
+        Command::Org(Org::Allow { data, org, variable, remove }) => {
+            let (org, variable) = (parse(OrgName::parse(&org))?, parse(Variable::parse(&variable))?);
+            data.change(|tx| tx.allow_variable(&org, &variable, !remove))
+        }
+        Command::Join { data, org, user, address } => {
+            let (org, user) = (parse(OrgName::parse(&org))?, parse(UserName::parse(&user))?);
+            let (token, fingerprint) = data.change(|tx| Ok((tx.admin_join(&org, &user)?, fingerprint(tx)?)))?;
+            print_join(&data, address, fingerprint, token, &user)
+        }
+        Command::Ca(verb) => self::ca(verb),
+        Command::Keyring(verb) => self::keyring(verb),
+        Command::Rewrap { data } => {
+            let mut moved = 0;
+            loop {
+                match data.change(|tx| tx.rewrap_secrets())? {
+                    0 => break,
+                    n => moved += n,
+                }
+            }
+            data.change(|tx| tx.rewrap_rest())?;
+            print(&format!("{moved} secrets moved to the newest key\n"))
+        }
+        Command::Backup { data, file } => {
+            let keyring = data.existing()?;
+            let store = Store::open(&data.database(), Arc::new(keyring)).map_err(|e| e.to_string())?;
+            store.backup(&file).map_err(|e| e.to_string())
+        }
+    }
+}
+
+fn init(init: Init) -> Result<(), String> {
+    let data = &init.data;
+    let dir = data.data_dir.display();
+    let (org, admin) = (parse(OrgName::parse(&init.org))?, parse(UserName::parse(&init.admin))?);
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    if init.trust_domain.is_empty() || init.trust_domain.len() > 255 || !init.trust_domain.chars().all(valid) {
+        return Err(format!("`{}` is no SPIFFE trust domain: use lower-case letters, digits, `-`, `.`, `_`", init.trust_domain));
+    }
+    let own_ca = own_ca(&init.ca_cert, &init.ca_key)?;
+    if data.database().exists() {
+        return Err(format!(
+            "{dir} is a data directory already. To add an organization: keyfob-server org create; for a new join string of its admin: keyfob-server join"
+        ));
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&data.data_dir).map_err(|e| format!("{dir}: {e}"))?;
+    let keyring_path = data.keyring_path();
+    if !keyring_path.exists() && std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
+        Keyring::add_key(&keyring_path, &key_name()?)?;
+    }
+    let keyring = Keyring::load(&keyring_path)?;
+    let now = OffsetDateTime::now_utc();
+    let (token, fingerprint) = Store::write_here(&data.database(), &keyring, |tx| {
+        tx.set_setting("trust_domain", &init.trust_domain)?;
+        let authority = match &own_ca {
+            Some((certificate, key)) => ca::import(tx, certificate, key)?,
+            None => ca::create(tx, &init.trust_domain, now)?,
+        };
+        ca::activate(tx, &authority)?;
+        Ok((tx.create_organization(&org, &admin)?, fingerprint(tx)?))
+    })
+    .map_err(|e| {
+        // Nothing was there before: a half-made database must not stand in the way of the next try.
+        let _ = fs::remove_file(data.database());
+        e.to_string()
+    })?;
+    print_join(data, init.address, fingerprint, token, &admin)?;
+    let _ = writeln!(
+        io::stderr(),
+        "Made {dir}. Keep {} apart from backups of it: without that file no secret can be read, with it all can.\n\
+         Now run: keyfob-server serve --data-dir {dir}\n\
+         Then, within ten minutes, as {admin}: keyfob login (and paste the line above)",
+        keyring_path.display()
+    );
+    Ok(())
+}
+
+fn own_ca(certificate: &Option<PathBuf>, key: &Option<PathBuf>) -> Result<Option<(String, zeroize::Zeroizing<String>)>, String> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some((read(certificate)?, zeroize::Zeroizing::new(read(key)?)))),
+        _ => Ok(None),
+    }
+}
+
+fn fingerprint(tx: &Tx<'_>) -> Result<[u8; 32], Error> {
+    Ok(ca::list(tx)?.first().map(|a| tls::fingerprint(&a.certificate)).unwrap_or_default())
+}
+
+/// The join string alone on standard output: scripts rely on that.
+fn print_join(data: &Data, address: Option<String>, ca_fingerprint: [u8; 32], token: Token, user: &UserName) -> Result<(), String> {
+    let address = match address {
+        Some(address) => reachable(address)?,
+        None => {
+            let dir = fs::canonicalize(&data.data_dir).map_err(|e| format!("{}: {e}", data.data_dir.display()))?;
+            format!("dir:{}", dir.to_str().ok_or("the data directory's path is not UTF-8; give --address")?)
+        }
+    };
+    let _ = user;
+    let join = Join { audience: Audience::User, address, ca_fingerprint, token };
+    print(&format!("{}\n", *join.to_text()))
+}
+
+fn reachable(address: String) -> Result<String, String> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p != 0) => Ok(address),
+        _ => Err(format!("`{address}` is no HOST:PORT")),
+    }
+}
+
+fn ca(verb: Ca) -> Result<(), String> {
+    match verb {
+        Ca::List { data } => {
+            let mut text = String::new();
+            for (place, a) in data.change(ca::list)?.into_iter().enumerate() {
+                let state = match a.active_at {
+                    Some(_) if place == 0 => "signing",
+                    Some(_) => "trusted (signed before)",
+                    None => "trusted (not signing yet)",
+                };
+                let fingerprint: String = tls::fingerprint(&a.certificate).iter().map(|b| format!("{b:02x}")).collect();
+                let end = OffsetDateTime::from_unix_timestamp(a.not_after / 1_000_000).map(|t| t.date().to_string()).unwrap_or_default();
+                text.push_str(&format!("{}  {state}  until {end}  sha256 {fingerprint}\n", a.id));
+            }
+            print(&text)
+        }
+        Ca::Export { data } => print(&data.change(ca::list)?.iter().map(|a| pem(&a.certificate)).collect::<String>()),
+        Ca::Add { data, ca_cert, ca_key } => {
+            let own_ca = own_ca(&ca_cert, &ca_key)?;
+            let id = data.change(|tx| match &own_ca {
+                Some((certificate, key)) => ca::import(tx, certificate, key),
+                None => ca::create(tx, &tx.setting("trust_domain")?.unwrap_or_default(), OffsetDateTime::now_utc()),
+            })?;
+            print(&format!("{id}\n"))
+        }
+        Ca::Activate { data, id } => {
+            let id = parse(Id::parse(&id))?;
+            data.change(|tx| ca::activate(tx, &id))
+        }
+    }
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let encoded = STANDARD.encode(certificate);
+    let lines: Vec<&str> = encoded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+fn keyring(verb: KeyringVerb) -> Result<(), String> {
+    match verb {
+        KeyringVerb::Add { data } => {
+            data.existing()?;
+            let name = Keyring::add_key(&data.keyring_path(), &key_name()?)?;
+            print(&format!("{name}\n"))?;
+            let _ = writeln!(io::stderr(), "New values use {name} from the server's next start; `keyfob-server rewrap` moves what is there.");
+            Ok(())
+        }
+        KeyringVerb::List { data } => {
+            let keyring = data.existing()?;
+            let used = data.change(|tx| tx.keys_in_use())?;
+            let mut text = String::new();
+            for key in keyring.keys().iter() {
+                let count = used.iter().find(|(id, _)| *id == key.id).map_or(0, |(_, n)| *n);
+                text.push_str(&format!("{}  {count} secrets\n", key.id));
+            }
+            print(&text)
+        }
+    }
+}
+
+/// `kek-DATE-RANDOM`.
+fn key_name() -> Result<String, String> {
+    let date = OffsetDateTime::now_utc().date();
+    let id = new_id().map_err(|e| e.to_string())?;
+    Ok(format!("kek-{:04}{:02}{:02}-{}", date.year(), u8::from(date.month()), date.day(), &id.as_str()[20..]))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("starting: {e}"))
+}
+
+async fn serve(serve: Serve) -> Result<(), String> {
+    let data = &serve.data;
+    let keyring = Arc::new(data.existing()?);
+    let _lock = lock(&data.data_dir)?;
+    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
+    let lives = Lives {
+        session: Duration::minutes(serve.session_certificate_minutes.into()),
+        user: Duration::hours(serve.user_certificate_hours.into()),
+        ..Lives::default()
+    };
+    let authority = store
+        .read(move |tx| Authority::load(tx, tx.setting("trust_domain")?.unwrap_or_default(), lives))
+        .await
+        .map_err(|e| e.to_string())?;
+    let authority = Arc::new(authority);
+
+    let listener = TcpListener::bind(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
+    let bound = listener.local_addr().map_err(|e| e.to_string())?;
+    let local = match bound.ip() {
+        ip if !ip.is_unspecified() => bound.to_string(),
+        std::net::IpAddr::V4(_) => format!("127.0.0.1:{}", bound.port()),
+        std::net::IpAddr::V6(_) => format!("[::1]:{}", bound.port()),
+    };
+    let address = match serve.address {
+        Some(address) => reachable(address)?,
+        None => local.clone(),
+    };
+    let mut names = serve.names;
+    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
+    names.extend([&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()));
+    names.sort();
+    names.dedup();
+
+    let certificates = watch_certificate(authority.clone(), names)?;
+    let app = App {
+        store,
+        authority,
+        address,
+        sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
+        sealing_key_id: new_id().map_err(|e| e.to_string())?,
+    };
+    let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
+    let limits = edge::Limits {
+        max_connections: serve.max_connections,
+        max_per_address: serve.max_connections_per_address,
+        ..edge::Limits::default()
+    };
+
+    let listening = data.data_dir.join(LISTENING);
+    write_whole(&listening, format!("{local}\n").as_bytes()).map_err(|e| format!("{}: {e}", listening.display()))?;
+    let shutdown = shutdown_signal()?;
+    print(&format!("listening on {bound}\n"))?;
+    tracing::info!(%bound, "listening");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("listening on {bound}"))]);
+    edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
+        shutdown.await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("draining");
+    })
+    .await;
+    let _ = fs::remove_file(&listening);
+    Ok(())
+}
+
+/// One server a data directory.
+fn lock(dir: &Path) -> Result<Flock<fs::File>, String> {
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
+}
+
+/// The server's certificate, made anew when 70 % of its life has passed.
+fn watch_certificate(authority: Arc<Authority>, names: Vec<String>) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
+    let issue = move || -> Result<(Arc<rustls::ServerConfig>, std::time::Duration), String> {
+        let now = OffsetDateTime::now_utc();
+        let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
+        let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
+        let wait = std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
+        Ok((Arc::new(config), wait))
+    };
+    let (config, mut wait) = issue()?;
+    let (publish, receiver) = watch::channel(config);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(wait).await;
+            match issue() {
+                Ok((config, next)) => {
+                    wait = next;
+                    if publish.send(config).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "renewing the server's certificate");
+                    wait = std::time::Duration::from_secs(60);
+                }
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+fn shutdown_signal() -> Result<impl Future<Output = ()>, String> {
+    let on = |kind| tokio::signal::unix::signal(kind).map_err(|e| format!("signals: {e}"));
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, bytes)?;
+    fs::rename(&temporary, path)
+}
+
+fn parse<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, String> {
+    parsed.map_err(|e| e.to_string())
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("standard output: {e}"))
+}

@@ -1,0 +1,227 @@
+//! What a session gets: candidates out of the rows, resolution by `domain::resolve`, values out of the vault; and the record
+//! of what was delivered.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{
+    Error, Grant, Tx, View, bind,
+    secrets::{ALTERED, COLUMNS, SecretRow, altered, secret_row},
+    sessions::SessionRow,
+};
+use crate::{
+    domain::{
+        name::{Id, OrgName, UserName},
+        policy::Action,
+        resolve::{Candidate, Origin, Resolved, resolve},
+        value::Delivery,
+        variable::Variable,
+    },
+    server::vault::DataKey,
+};
+
+/// All that one session gets, opened.
+pub struct Bundle {
+    /// Opaque name of this content: 128 bits of a hash over names and versions. No value goes into it.
+    pub version: Id,
+    pub entries: Vec<Entry>,
+}
+
+pub struct Entry {
+    pub variable: Variable,
+    pub origin: Origin,
+    pub name: String,
+    pub version: String,
+    pub delivery: Delivery,
+    pub value: Zeroizing<Vec<u8>>,
+    /// Absent for environment variables.
+    pub secret: Option<Id>,
+    /// A code-running variable that the organization allows.
+    pub reserved_allowed: bool,
+}
+
+/// One line of a preview.
+#[derive(Debug)]
+pub struct PreviewItem {
+    pub variable: String,
+    pub origin: Origin,
+    pub name: String,
+    pub version: String,
+    pub overrides: Vec<String>,
+    pub left_out: Option<String>,
+    pub delivery: Delivery,
+}
+
+/// One session that a version of a secret reached.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    pub session: String,
+    pub user: String,
+    pub version: String,
+    pub delivered_at: i64,
+    pub live: bool,
+}
+
+/// Where a candidate's value is.
+enum Source {
+    Secret(Box<SecretRow>, Sealed),
+    Plain(String),
+    /// Only its name is wanted.
+    NotLoaded,
+}
+
+struct Sealed {
+    kek_id: String,
+    wrapped_key: Vec<u8>,
+    ciphertext: Vec<u8>,
+}
+
+impl Tx<'_> {
+    /// Resolves and opens a session's bundle. One row that fails its integrity check refuses the whole.
+    pub fn assemble(&self, org: &OrgName, session: &SessionRow) -> Result<Bundle, Error> {
+        let variables = self.environment_variables(org, &session.environment, session.environment_version)?;
+        let version = session.environment_version.to_string();
+        let mut candidates: Vec<Candidate<Source>> = Vec::new();
+        let columns = format!("SELECT {COLUMNS}, kek_id, wrapped_key, ciphertext FROM secrets WHERE org = ?1");
+        let read = |row: &super::Row<'_>| {
+            let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
+            let secret = secret_row(row)?;
+            candidate(secret, |secret| Source::Secret(secret, sealed))
+        };
+        candidates.extend(self.all(&format!("{columns} AND owner = '' AND auto_install = 1"), bind![org], read)?);
+        if !session.user.is_empty() {
+            candidates.extend(self.all(&format!("{columns} AND owner = ?2"), bind![org, &session.user], read)?);
+        }
+        for (variable, value) in variables {
+            // A shared secret that is not installed still hides the environment's variable of its name.
+            let hiding = format!("{columns} AND owner = '' AND variable = ?2 AND auto_install = 0");
+            candidates.extend(self.one(&hiding, bind![org, &variable], read)?);
+            candidates.push(environment_candidate(variable, &session.environment, &version, Source::Plain(value))?);
+        }
+        let allowed = self.allowed_variables(org)?;
+        let mut entries = Vec::new();
+        for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
+            if left_out.is_some() {
+                continue;
+            }
+            let (value, secret) = match winner.what {
+                Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
+                Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
+                Source::NotLoaded => return Err(Error::Internal("a candidate without its value")),
+            };
+            let Candidate { variable, origin, name, version, delivery, .. } = winner;
+            let reserved_allowed = allowed.contains(variable.as_str());
+            entries.push(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed });
+        }
+        Ok(Bundle { version: content_id(&entries), entries })
+    }
+
+    fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.unrolled(org, row)?;
+        let bound = row.bound(org);
+        let key = DataKey::unwrap(self.keyring(), &sealed.kek_id, &bound, &sealed.wrapped_key)?.map_err(|_| altered(org, row, ALTERED))?;
+        key.open_value(&bound, &sealed.ciphertext).map_err(|_| altered(org, row, ALTERED))
+    }
+
+    /// Puts a delivery on record, under the sequence of its audit entry.
+    pub fn deliver(&self, grant: &Grant, session: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<(), Error> {
+        grant.covers(Action::BundleDeliver, &format!("session/{session}"))?;
+        let org = grant.org();
+        let new = self.execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, bundle])? == 1;
+        if new {
+            for (secret, version) in items {
+                self.execute(
+                    "INSERT INTO content_items (org, content_id, secret_id, version) VALUES (?1, ?2, ?3, ?4)",
+                    bind![org, bundle, secret, version],
+                )?;
+            }
+        }
+        self.execute(
+            "INSERT INTO deliveries (org, sequence, session_id, content_id, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            bind![org, grant.sequence(), session, bundle, self.now],
+        )?;
+        self.execute("UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2", bind![org, session, self.now, bundle])?;
+        Ok(())
+    }
+
+    /// What a session of this user (none: only what everybody gets) in this environment would get, and why.
+    pub fn preview(&self, view: &View, private_of: Option<&UserName>, environment: &str, version: u64) -> Result<Vec<PreviewItem>, Error> {
+        let org = view.org();
+        let owner = private_of.map_or("", UserName::as_str);
+        let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
+        let mut candidates = self.all(&sql, bind![org, owner], |row| candidate(secret_row(row)?, |_| Source::NotLoaded))?;
+        for (variable, _) in self.environment_variables(org, environment, version)? {
+            candidates.push(environment_candidate(variable, environment, &version.to_string(), Source::NotLoaded)?);
+        }
+        let allowed = self.allowed_variables(org)?;
+        let preview = |Resolved { winner, overrides, left_out }: Resolved<Source>| PreviewItem {
+            variable: winner.variable.to_string(),
+            origin: winner.origin,
+            name: winner.name,
+            version: winner.version,
+            overrides: overrides
+                .into_iter()
+                .map(|(origin, name)| match origin {
+                    Origin::Environment => format!("environment variable of {name}"),
+                    other => format!("{} {name}", other.as_str()),
+                })
+                .collect(),
+            left_out: left_out.map(|why| why.to_string()),
+            delivery: winner.delivery,
+        };
+        Ok(resolve(candidates, |v| allowed.contains(v.as_str())).into_iter().map(preview).collect())
+    }
+
+    fn environment_variables(&self, org: &OrgName, name: &str, version: u64) -> Result<BTreeMap<String, String>, Error> {
+        let found = self.one(
+            "SELECT variables FROM environment_versions WHERE org = ?1 AND name = ?2 AND version = ?3",
+            bind![org, name, version],
+            |row| row.text(0),
+        )?;
+        let json = found.ok_or_else(|| Error::not_found("environment"))?;
+        serde_json::from_str(&json).map_err(|_| Error::Corrupt(format!("the variables of environment `{name}` version {version} can't be read")))
+    }
+}
+
+fn candidate(secret: SecretRow, what: impl FnOnce(Box<SecretRow>) -> Source) -> Result<Candidate<Source>, Error> {
+    Ok(Candidate {
+        variable: stored_variable(&secret.variable)?,
+        origin: secret.origin(),
+        name: secret.name.clone(),
+        version: secret.version.clone(),
+        auto_install: secret.auto_install,
+        delivery: secret.delivery,
+        what: what(Box::new(secret)),
+    })
+}
+
+fn environment_candidate(variable: String, environment: &str, version: &str, what: Source) -> Result<Candidate<Source>, Error> {
+    Ok(Candidate {
+        variable: stored_variable(&variable)?,
+        origin: Origin::Environment,
+        name: environment.to_owned(),
+        version: version.to_owned(),
+        auto_install: true,
+        delivery: Delivery::Env,
+        what,
+    })
+}
+
+fn stored_variable(text: &str) -> Result<Variable, Error> {
+    Variable::parse(text).map_err(|_| Error::Corrupt("a stored variable is none".into()))
+}
+
+fn content_id(entries: &[Entry]) -> Id {
+    let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
+    for entry in entries {
+        let secret = entry.secret.as_ref().map_or("", Id::as_str);
+        for field in [entry.variable.as_str(), entry.origin.as_str(), &entry.name, &entry.version, entry.delivery.as_str(), secret] {
+            sha.update((field.len() as u32).to_be_bytes());
+            sha.update(field);
+        }
+    }
+    let hash: [u8; 32] = sha.finalize().into();
+    Id::from_random(*hash.first_chunk().expect("32 bytes hold 16"))
+}
