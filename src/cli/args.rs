@@ -1,0 +1,557 @@
+//! What can be typed: nouns, verbs and flags, with their help. Nothing happens here.
+//!
+//! Values have no argument. Where people try one all the same (`secret create NAME VALUE`, `--value VALUE`, `NAME=VALUE`),
+//! it is taken up, never echoed, and answered with how to do it.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::domain::identity;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed
+  2  wrong usage
+  3  the control plane can't be reached
+  `keyfob demo -- CMD` ends with CMD's own code.
+
+Environment:
+  KEYFOB_HOME  directory of this login's key and certificate (default: keyfob in $XDG_CONFIG_HOME or ~/.config)
+  NO_COLOR     no colours
+
+Machine output is JSON on stdout (-o json); with it, an error is one object on stderr: {\"error\":{\"code\",\"message\"}}.";
+
+/// Give every short-lived VM the secrets its session is entitled to.
+///
+/// Secrets are saved here once, sealed to the server, and never shown again. At boot each session's agent fetches what the
+/// session is entitled to: its user's private secrets, the organization's shared ones, its environment's variables.
+#[derive(Debug, Parser)]
+#[command(name = "keyfob", version, after_help = AFTER_HELP, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    /// How to print results
+    #[arg(short, long, value_enum, default_value_t = Format::Table, global = true, value_name = "FORMAT")]
+    pub output: Format,
+    #[command(subcommand)]
+    pub noun: Noun,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// Join an organization with the join string an admin gave you
+    ///
+    /// Makes a key on this machine, redeems the join string for a certificate, and keeps both in KEYFOB_HOME. A join string
+    /// works once and for ten minutes at most; get one from an admin: `keyfob user invite NAME`.
+    #[command(
+        after_help = "Examples:\n  keyfob login                       asks for the join string, without echo\n  keyfob login --join-file join.txt\n  pass keyfob/join | keyfob login --join-file -"
+    )]
+    Login(Login),
+    /// Remove this machine's key and certificate
+    ///
+    /// The certificate itself stays valid until its end; an admin can remove the user to end it at once.
+    Logout(Logout),
+    /// Show who you are, as the server sees it
+    Whoami,
+    /// Keep secrets: create, list, rotate, ...
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Show what a session would get, and why
+    ///
+    /// Every variable with its origin and version, what it overrides, and what is left out with the reason. Never a value.
+    #[command(after_help = "Examples:\n  keyfob preview\n  keyfob preview --as alice --environment staging")]
+    Preview(Preview),
+    /// Environments: non-sensitive variables with a version history
+    #[command(subcommand, visible_alias = "environment")]
+    Env(Env),
+    /// Sessions: one for each VM boot
+    #[command(subcommand)]
+    Session(Session),
+    /// The people and machines of the organization
+    #[command(subcommand)]
+    User(User),
+    /// The record of every change, delivery and refusal (admins)
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  keyfob completions bash > ~/.local/share/bash-completion/completions/keyfob\n  keyfob completions fish > ~/.config/fish/completions/keyfob.fish"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Run the whole thing here, once: a server, a session, an agent, a shell that has the variables
+    ///
+    /// Everything lives in a temporary directory and in memory, needs no root and no network beyond this machine, and is
+    /// gone when the shell or the command ends.
+    #[command(
+        after_help = "Examples:\n  keyfob demo\n  keyfob demo --from .env\n  keyfob demo --from .env -- sh -c 'test -n \"$OPENAI_API_KEY\"'"
+    )]
+    Demo(Demo),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Read the join string from a file, or from stdin with `-`
+    #[arg(long, value_name = "FILE")]
+    pub join_file: Option<PathBuf>,
+    /// Replace a login that is still good
+    #[arg(long)]
+    pub replace: bool,
+    /// A join string on the command line; refused.
+    #[arg(hide = true)]
+    pub stray: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Logout {
+    #[command(flatten)]
+    pub sure: Sure,
+}
+
+/// For what can't be undone.
+#[derive(Debug, Args)]
+pub struct Sure {
+    /// Don't ask; needed where there is no terminal to ask at
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Private or shared.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Visibility {
+    /// Only your own sessions get it
+    #[arg(long)]
+    pub private: bool,
+    /// Every session of the organization gets it
+    #[arg(long)]
+    pub shared: bool,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Args)]
+pub struct ValueSource {
+    /// Read the value from a file, or from stdin with `-`
+    ///
+    /// Without it, the value is read from stdin if that is piped, else asked for without echo.
+    #[arg(long, value_name = "FILE")]
+    pub value_file: Option<PathBuf>,
+    /// Leave out one newline at the end of the value
+    #[arg(long)]
+    pub trim_newline: bool,
+    /// A value on the command line; refused.
+    #[arg(long, hide = true, value_name = "VALUE")]
+    pub value: Option<OsString>,
+    /// A value on the command line; refused.
+    #[arg(hide = true)]
+    pub stray: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Save a new secret
+    ///
+    /// Its variable is the name in upper snake case: `openai-api-key` becomes $OPENAI_API_KEY; it is shown before anything
+    /// is saved. The value comes from a prompt without echo, from stdin or from a file; it is sealed to the server's key and
+    /// can't be read back.
+    #[command(
+        after_help = "Examples:\n  keyfob secret create openai-api-key --private\n  pass openai | keyfob secret create openai-api-key --private --trim-newline\n  keyfob secret create tls-key --shared --file --value-file key.pem"
+    )]
+    Create(SecretCreate),
+    /// List or search secrets
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  keyfob secret list\n  keyfob secret list openai\n  keyfob secret list --shared -o json | jq -r '.[].variable'"
+    )]
+    List(SecretList),
+    /// Show one secret: what it is, its versions, what it overrides, which sessions got it
+    Show(SecretShow),
+    /// Change a secret's description, auto-install or variable; not its value
+    #[command(
+        after_help = "Examples:\n  keyfob secret edit openai-api-key --no-auto-install\n  keyfob secret edit db-url --variable DATABASE_URL\n  keyfob secret edit db-url --derive-variable"
+    )]
+    Edit(SecretEdit),
+    /// Save a new value
+    ///
+    /// Always makes a new version, for the same value too. Sessions get it at their next boot. If somebody else has saved a
+    /// value in the meantime, nothing is overwritten.
+    #[command(
+        after_help = "Examples:\n  keyfob secret rotate openai-api-key\n  keyfob secret rotate openai-api-key --value-file new-key\n  vault-tool new | keyfob secret rotate db-url --shared --trim-newline"
+    )]
+    Rotate(SecretRotate),
+    /// Remove a secret from later boots
+    ///
+    /// Running sessions keep what they already exported.
+    #[command(visible_alias = "rm")]
+    Delete(SecretDelete),
+    /// Save all variables of a dotenv file as secrets: all of them or, with every problem told, none
+    #[command(
+        after_help = "Examples:\n  keyfob secret import .env --private\n  keyfob secret import team.env --shared --rotate-existing\n  sops -d team.env | keyfob secret import - --shared"
+    )]
+    Import(SecretImport),
+}
+
+#[derive(Debug, Args)]
+pub struct SecretCreate {
+    /// 1 to 128 letters, digits, `.`, `_` or `-`
+    pub name: String,
+    #[command(flatten)]
+    pub visibility: Visibility,
+    /// Keep it in store without installing it in VMs
+    #[arg(long)]
+    pub no_auto_install: bool,
+    /// Deliver it as a file; the variable holds the file's path
+    #[arg(long)]
+    pub file: bool,
+    /// A note for people
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub description: String,
+    /// A variable to use instead of the one derived from the name
+    #[arg(long)]
+    pub variable: Option<String>,
+    #[command(flatten)]
+    pub source: ValueSource,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretList {
+    /// Part of a name, variable or description; upper and lower case are alike
+    #[arg(default_value = "", hide_default_value = true)]
+    pub query: String,
+    #[command(flatten)]
+    pub visibility: Visibility,
+}
+
+/// One secret.
+#[derive(Debug, Args)]
+pub struct SecretName {
+    /// The secret's name
+    pub name: String,
+    #[command(flatten)]
+    pub visibility: Visibility,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretShow {
+    #[command(flatten)]
+    pub secret: SecretName,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretEdit {
+    #[command(flatten)]
+    pub secret: SecretName,
+    /// A new note for people; empty removes it
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Install it in VMs from their next boot on
+    #[arg(long, conflicts_with = "no_auto_install")]
+    pub auto_install: bool,
+    /// Keep it in store without installing it in VMs
+    #[arg(long)]
+    pub no_auto_install: bool,
+    /// A new variable
+    #[arg(long, conflicts_with = "derive_variable")]
+    pub variable: Option<String>,
+    /// Derive the variable from the name again
+    #[arg(long)]
+    pub derive_variable: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretRotate {
+    #[command(flatten)]
+    pub secret: SecretName,
+    /// Go on only if this is still the current version (default: the one found when the command starts)
+    #[arg(long, value_name = "VERSION")]
+    pub expect: Option<String>,
+    /// Replace whatever is there, even if it has just changed
+    #[arg(long, conflicts_with = "expect")]
+    pub force: bool,
+    #[command(flatten)]
+    pub source: ValueSource,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretDelete {
+    #[command(flatten)]
+    pub secret: SecretName,
+    /// Go on only if this is still the current version (default: the one found when the command starts)
+    #[arg(long, value_name = "VERSION")]
+    pub expect: Option<String>,
+    #[command(flatten)]
+    pub sure: Sure,
+}
+
+#[derive(Debug, Args)]
+pub struct SecretImport {
+    /// The dotenv file, or `-` for stdin
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub visibility: Visibility,
+    /// Save a new version of secrets that exist already, instead of refusing the import
+    #[arg(long)]
+    pub rotate_existing: bool,
+    /// Keep new ones in store without installing them in VMs
+    #[arg(long)]
+    pub no_auto_install: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// Whose session (default: yours); private secrets of others are never shown
+    #[arg(long = "as", value_name = "USER")]
+    pub user: Option<String>,
+    /// The environment
+    #[arg(long, short, value_name = "ENV", default_value = "default")]
+    pub environment: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Env {
+    /// Make an environment
+    Create {
+        /// 1 to 64 lower-case letters, digits or `-`
+        name: String,
+        /// A note for people
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+    },
+    /// List environments
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show an environment's variables
+    Show {
+        /// The environment
+        name: String,
+        /// An older version
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+    },
+    /// Set variables; makes one new version
+    ///
+    /// The values stay in the environment's history and everyone can read them: whatever must not be seen is a secret
+    /// (`keyfob secret create`).
+    #[command(after_help = "Examples:\n  keyfob env set default NODE_ENV=development LOG_LEVEL=info")]
+    Set {
+        /// The environment
+        name: String,
+        /// What to set
+        #[arg(required = true, value_name = "VARIABLE=VALUE")]
+        variables: Vec<String>,
+        /// Go on only if this is still the newest version
+        #[arg(long, value_name = "N")]
+        expect: Option<u64>,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Unset variables; makes one new version
+    Unset {
+        /// The environment
+        name: String,
+        /// What to unset
+        #[arg(required = true, value_name = "VARIABLE")]
+        variables: Vec<String>,
+        /// Go on only if this is still the newest version
+        #[arg(long, value_name = "N")]
+        expect: Option<u64>,
+    },
+    /// Show who changed what, and when
+    History {
+        /// The environment
+        name: String,
+    },
+    /// Make a new version that equals an older one
+    Restore {
+        /// The environment
+        name: String,
+        /// The version to go back to
+        version: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Make a session and print its join string, once
+    ///
+    /// Give the join string to the VM as systemd credential `keyfob.join` or as a file, never on a command line. It works
+    /// once and for ten minutes at most.
+    #[command(
+        after_help = "Examples:\n  keyfob session create --user alice --environment default > join\n  keyfob session create --automation -o json | jq -r .join"
+    )]
+    Create(SessionCreate),
+    /// List sessions, newest first
+    #[command(visible_alias = "ls")]
+    List(SessionList),
+    /// Show one session
+    Show {
+        /// The session's id
+        id: String,
+    },
+    /// End a session: its VM is gone
+    End {
+        /// The session's id
+        id: String,
+    },
+    /// Revoke a session: its VM is not trusted any more
+    Revoke {
+        /// The session's id
+        id: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SessionCreate {
+    /// Whose session; it gets this user's private secrets
+    #[arg(long, required_unless_present = "automation", conflicts_with = "automation")]
+    pub user: Option<String>,
+    /// Nobody's session: it gets shared secrets and the environment's variables only
+    #[arg(long)]
+    pub automation: bool,
+    /// The environment
+    #[arg(long, short, value_name = "ENV", default_value = "default")]
+    pub environment: String,
+    /// How long the join string works
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub ttl: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionList {
+    /// Only this user's
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only of this environment
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Option<String>,
+    /// Also ended, revoked and expired ones
+    #[arg(long, short)]
+    pub all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add somebody and print their join string, once
+    ///
+    /// For somebody who is there already, prints a new join string: a new laptop, an expired certificate.
+    #[command(
+        after_help = "Examples:\n  keyfob user invite alice\n  keyfob user invite ci --role orchestrator -o json | jq -r .join"
+    )]
+    Invite {
+        /// 1 to 64 lower-case letters, digits, `.`, `_` or `-`
+        name: String,
+        /// What they may do (default: member; for somebody who is there already, the role they have)
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+        /// How long the join string works
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=600))]
+        ttl: u32,
+    },
+    /// List everyone
+    #[command(visible_alias = "ls")]
+    List,
+    /// Make a member an admin, or an admin a member
+    Role {
+        /// Who
+        name: String,
+        /// The new role
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Remove somebody: certificates stop working, sessions are revoked, private secrets are destroyed
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Who
+        name: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// A person: own private secrets, shared secrets, own sessions
+    Member,
+    /// A person who also manages users, environments, sessions and everyone's shared secrets, and reads the audit log
+    Admin,
+    /// A machine that boots VMs: makes and ends sessions
+    Orchestrator,
+    /// A person or machine that watches sessions and agents
+    Operator,
+}
+
+impl From<Role> for identity::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Member => Self::Member,
+            Role::Admin => Self::Admin,
+            Role::Orchestrator => Self::Orchestrator,
+            Role::Operator => Self::Operator,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// List entries, newest first
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  keyfob audit list --actor user/alice\n  keyfob audit list --action secret. --limit 20\n  keyfob audit list --all --oldest-first -o json"
+    )]
+    List(AuditList),
+    /// Recompute the whole chain; fails and names the first entry that does not fit
+    ///
+    /// Prints the hash of the last entry. Note it elsewhere to notice that an old copy of the database was put back.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditList {
+    /// Only of this actor: `user/NAME`, `session/ID`, `orchestrator/NAME`, `server`
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// Only actions that start so: `secret.`, `bundle.deliver`
+    #[arg(long, value_name = "PREFIX")]
+    pub action: Option<String>,
+    /// Only of this target: `secret/ID`, `environment/NAME`, `session/ID`, `user/NAME`
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, conflicts_with = "all")]
+    pub limit: u32,
+    /// Every entry
+    #[arg(long)]
+    pub all: bool,
+    /// Oldest first
+    #[arg(long)]
+    pub oldest_first: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Take the secrets from a dotenv file instead of asking
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Run this instead of an interactive shell
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}

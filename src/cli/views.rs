@@ -1,0 +1,283 @@
+//! The wire's messages as people and scripts read them. There is no value in any of these messages to show.
+
+use serde_json::{Value as Json, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::wire::v1;
+
+/// RFC 3339, UTC, as exact as it came.
+pub fn time(at: &Option<prost_types::Timestamp>) -> Option<String> {
+    let at = at.as_ref()?;
+    let moment =
+        OffsetDateTime::from_unix_timestamp(at.seconds).ok()?.replace_nanosecond(u32::try_from(at.nanos).ok()?).ok()?;
+    moment.format(&Rfc3339).ok()
+}
+
+/// RFC 3339, UTC, to the second; empty where there is none.
+pub fn short_time(at: &Option<prost_types::Timestamp>) -> String {
+    time(&at.map(|at| prost_types::Timestamp { nanos: 0, ..at })).unwrap_or_default()
+}
+
+/// The beginning of an opaque version: enough to tell one from another in a list.
+pub fn short(version: &str) -> String {
+    version.chars().take(8).collect()
+}
+
+pub fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+pub fn visibility(s: v1::Visibility) -> &'static str {
+    match s {
+        v1::Visibility::Private => "private",
+        v1::Visibility::Shared => "shared",
+        v1::Visibility::Unspecified => "unknown",
+    }
+}
+
+fn delivery(d: v1::Delivery) -> &'static str {
+    crate::domain::value::Delivery::from(d).as_str()
+}
+
+/// What a listing says beside a secret.
+pub fn precedence_note(p: v1::Precedence) -> &'static str {
+    match p {
+        v1::Precedence::Unspecified => "",
+        v1::Precedence::OverridesShared => "overrides shared",
+        v1::Precedence::OverriddenByPrivate => "overridden by your private secret",
+    }
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+pub fn secret(s: &v1::Secret) -> Json {
+    json!({
+        "id": s.id,
+        "name": s.name,
+        "variable": s.variable,
+        "variable_overridden": s.variable_overridden,
+        "visibility": visibility(s.visibility()),
+        "owner": some(&s.owner),
+        "auto_install": s.auto_install,
+        "delivery": delivery(s.delivery()),
+        "version": s.version,
+        "description": s.description,
+        "created_by": s.created_by,
+        "created_at": time(&s.created_at),
+        "updated_at": time(&s.updated_at),
+        "rotated_at": time(&s.rotated_at),
+        "precedence": match s.precedence() {
+            v1::Precedence::Unspecified => None,
+            v1::Precedence::OverridesShared => Some("overrides_shared"),
+            v1::Precedence::OverriddenByPrivate => Some("overridden_by_private"),
+        },
+    })
+}
+
+pub const SECRET_HEADS: [&str; 7] = ["NAME", "VARIABLE", "VISIBILITY", "AUTO", "VERSION", "UPDATED", "NOTE"];
+
+pub fn secret_row(s: &v1::Secret) -> [String; 7] {
+    let mut notes = vec![precedence_note(s.precedence())];
+    if s.delivery() == v1::Delivery::File {
+        notes.push("as a file");
+    }
+    notes.retain(|n| !n.is_empty());
+    [
+        s.name.clone(),
+        s.variable.clone(),
+        visibility(s.visibility()).into(),
+        yes_no(s.auto_install),
+        short(&s.version),
+        short_time(&s.updated_at),
+        notes.join(", "),
+    ]
+}
+
+pub fn secret_fields(s: &v1::Secret) -> Vec<(&'static str, String)> {
+    vec![
+        ("name", s.name.clone()),
+        (
+            "variable",
+            if s.variable_overridden { format!("{} (chosen by hand)", s.variable) } else { s.variable.clone() },
+        ),
+        ("visibility", visibility(s.visibility()).into()),
+        ("owner", s.owner.clone()),
+        ("auto-install", yes_no(s.auto_install)),
+        ("delivery", delivery(s.delivery()).into()),
+        ("version", s.version.clone()),
+        ("description", s.description.clone()),
+        ("created", by_at(&s.created_by, &s.created_at)),
+        ("updated", short_time(&s.updated_at)),
+        ("rotated", short_time(&s.rotated_at)),
+        ("precedence", precedence_note(s.precedence()).into()),
+        ("id", s.id.clone()),
+    ]
+}
+
+/// "2026-01-31T10:00:00Z by user/alice"
+pub fn by_at(by: &str, at: &Option<prost_types::Timestamp>) -> String {
+    match (short_time(at), by) {
+        (at, "") => at,
+        (at, by) => format!("{at} by {by}"),
+    }
+}
+
+pub fn secret_version(v: &v1::SecretVersion) -> Json {
+    json!({
+        "version": v.version,
+        "created_by": v.created_by,
+        "created_at": time(&v.created_at),
+        "replaced_at": time(&v.replaced_at),
+    })
+}
+
+pub fn delivered(d: &v1::Delivered) -> Json {
+    json!({
+        "session": d.session,
+        "user": some(&d.user),
+        "version": d.version,
+        "delivered_at": time(&d.delivered_at),
+        "live": d.live,
+    })
+}
+
+pub fn preview_item(i: &v1::PreviewItem) -> Json {
+    json!({
+        "variable": i.variable,
+        "origin": i.origin().word(),
+        "name": i.name,
+        "version": i.version,
+        "delivery": delivery(i.delivery()),
+        "installed": i.installed,
+        "overrides": i.overrides,
+        "left_out_reason": some(&i.left_out_reason),
+    })
+}
+
+pub fn environment(e: &v1::Environment) -> Json {
+    let variables: serde_json::Map<String, Json> =
+        e.variables.iter().map(|v| (v.variable.clone(), v.value.clone().into())).collect();
+    json!({
+        "name": e.name,
+        "version": e.version,
+        "variables": variables,
+        "description": e.description,
+        "created_at": time(&e.created_at),
+        "updated_at": time(&e.updated_at),
+        "updated_by": e.updated_by,
+    })
+}
+
+pub fn environment_version(v: &v1::EnvironmentVersion) -> Json {
+    let changes: Vec<Json> =
+        v.changes.iter().map(|c| json!({"variable": c.variable, "before": c.before, "after": c.after})).collect();
+    json!({
+        "version": v.version,
+        "created_by": v.created_by,
+        "created_at": time(&v.created_at),
+        "restored_from": (v.restored_from != 0).then_some(v.restored_from),
+        "changes": changes,
+    })
+}
+
+pub fn session_state(s: v1::SessionState) -> &'static str {
+    match s {
+        v1::SessionState::Unspecified => "unknown",
+        v1::SessionState::Pending => "pending",
+        v1::SessionState::Active => "active",
+        v1::SessionState::Ended => "ended",
+        v1::SessionState::Revoked => "revoked",
+        v1::SessionState::Expired => "expired",
+    }
+}
+
+pub fn session(s: &v1::Session) -> Json {
+    json!({
+        "id": s.id,
+        "user": some(&s.user),
+        "environment": s.environment,
+        "environment_version": s.environment_version,
+        "state": session_state(s.state()),
+        "created_by": s.created_by,
+        "created_at": time(&s.created_at),
+        "enrolled_at": time(&s.enrolled_at),
+        "fetched_at": time(&s.fetched_at),
+        "bundle_version": some(&s.bundle_version),
+        "ended_at": time(&s.ended_at),
+    })
+}
+
+pub fn role(r: v1::Role) -> &'static str {
+    r.to_domain().map_or("unknown", |r| r.as_str())
+}
+
+pub fn user(u: &v1::User) -> Json {
+    json!({
+        "name": u.name,
+        "role": role(u.role()),
+        "created_at": time(&u.created_at),
+        "created_by": u.created_by,
+        "enrolled": u.enrolled,
+    })
+}
+
+pub fn audit_entry(e: &v1::AuditEntry) -> Json {
+    json!({
+        "sequence": e.sequence,
+        "at": time(&e.at),
+        "actor": e.actor,
+        "action": e.action,
+        "target": e.target,
+        "outcome": e.outcome,
+        "detail": e.detail.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "hash": hex(&e.hash),
+    })
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `json` with more in it.
+pub fn with(mut json: Json, more: impl IntoIterator<Item = (&'static str, Json)>) -> Json {
+    if let Json::Object(fields) = &mut json {
+        fields.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let at = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
+        for (given, long, short) in [
+            (None, None, ""),
+            (at(0, 0), Some("1970-01-01T00:00:00Z"), "1970-01-01T00:00:00Z"),
+            (at(1_800_000_000, 120_000_000), Some("2027-01-15T08:00:00.12Z"), "2027-01-15T08:00:00Z"),
+            (at(i64::MAX, 0), None, ""),
+            (at(0, -1), None, "1970-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(time(&given).as_deref(), long);
+            assert_eq!(short_time(&given), short);
+        }
+    }
+
+    /// What scripts rely on.
+    #[test]
+    fn a_listed_secret_has_these_fields() {
+        let json = secret(&v1::Secret {
+            name: "db-url".into(),
+            visibility: v1::Visibility::Shared.into(),
+            ..Default::default()
+        });
+        for field in ["name", "variable", "visibility", "auto_install", "version", "created_at", "updated_at"] {
+            assert!(json.get(field).is_some(), "{field}");
+        }
+        assert_eq!((&json["visibility"], &json["owner"]), (&json!("shared"), &Json::Null));
+    }
+}
