@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{Request, Response};
 use keyfob::{
     server::edge::{Counter, Limits, Peer, Stats, serve},
@@ -76,7 +77,9 @@ async fn silence_is_ended_and_good_clients_are_served_meanwhile() {
         }
         let over = AtomicBool::new(false);
         let attacks = async {
-            while let Some(ended) = timeout(PATIENCE, attackers.join_next()).await.expect("an attacker's socket stays open") {
+            while let Some(ended) =
+                timeout(PATIENCE, attackers.join_next()).await.expect("an attacker's socket stays open")
+            {
                 ended.unwrap();
             }
             over.store(true, Relaxed);
@@ -91,6 +94,10 @@ async fn silence_is_ended_and_good_clients_are_served_meanwhile() {
         assert!(good.is_served().await, "{attack:?}");
         assert_eq!(edge.counter(ended_by).get(), count, "{attack:?} {:?}", edge.stats);
         edge.until(|stats| stats.accepted.get() - stats.closed.get() == 1).await;
+        if ended_by != "broken" {
+            // Cut off, not closed; but keep-alive ends in order, with GOAWAY and FIN.
+            assert_eq!(edge.sockets(), [ESTABLISHED, LISTENING], "{attack:?}: nothing lingers in the kernel");
+        }
     }
 }
 
@@ -124,7 +131,13 @@ async fn caps_refuse_what_is_over_them_and_nobody_else() {
     for (what, limits, certificate, good_client_served, refused_by) in [
         ("per address", Limits { max_per_address: 8, ..patient() }, true, true, "refused_address"),
         ("in all", Limits { max_connections: 8, ..patient() }, true, false, "refused_full"),
-        ("anonymous, per address", Limits { max_anonymous_per_address: 8, ..patient() }, false, true, "refused_anonymous"),
+        (
+            "anonymous, per address",
+            Limits { max_anonymous_per_address: 8, ..patient() },
+            false,
+            true,
+            "refused_anonymous",
+        ),
         ("anonymous, in all", Limits { max_anonymous: 8, ..patient() }, false, true, "refused_anonymous"),
     ] {
         let edge = Edge::start(limits).await;
@@ -135,9 +148,9 @@ async fn caps_refuse_what_is_over_them_and_nobody_else() {
             held.push(connection);
         }
         for _ in 0..12 {
-            match edge.client(certificate).from(attacker).connect().await {
-                Ok(mut connection) => assert!(!connection.is_served().await, "{what}"),
-                Err(_) => {} // refused before or in the handshake
+            // Refused before the handshake, after it, or when it asks.
+            if let Ok(mut connection) = edge.client(certificate).from(attacker).connect().await {
+                assert!(!connection.is_served().await, "{what}");
             }
         }
         assert_eq!(edge.counter(refused_by).get(), 12, "{what} {:?}", edge.stats);
@@ -179,6 +192,7 @@ async fn floods_end_their_own_connection_only() {
     // One entry of 3.8 KB put into the table, then named 60 times in a byte each: 230 KB of headers.
     let bomb = [vec![0x40], string("b"), string(&"v".repeat(3_800)), vec![0xbe; 60]].concat();
     let upload = [headers(1, CHECK, false, &[]), frame(DATA, 0, 1, b"").repeat(200_000)].concat();
+    let malformed = |n: u32| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &literal(":path", CHECK));
     let continued = |piece: &[u8], times| {
         [frame(HEADERS, 0, 1, &block(CHECK)), frame(CONTINUATION, 0, 1, piece).repeat(times)].concat()
     };
@@ -186,16 +200,41 @@ async fn floods_end_their_own_connection_only() {
     for (what, certificate, limits, bytes, end) in [
         ("rapid reset", true, patient(), resets.clone(), End::GoAway(ENHANCE_YOUR_CALM)),
         ("rapid reset, by a stranger", false, patient(), resets, End::GoAway(ENHANCE_YOUR_CALM)),
+        (
+            "errors that we must reset",
+            true,
+            patient(),
+            (0..2_000).flat_map(malformed).collect(),
+            End::GoAway(ENHANCE_YOUR_CALM),
+        ),
         ("CONTINUATION, empty", true, patient(), continued(b"", 100_000), End::GoAway(ENHANCE_YOUR_CALM)),
-        ("CONTINUATION, with headers", true, patient(), continued(&literal("x", &"v".repeat(200)), 10_000), End::GoAway(ENHANCE_YOUR_CALM)),
-        ("header list of 20 KB", true, patient(), continuable(1, &[block(CHECK), big_header].concat()), End::StreamOnly),
+        (
+            "CONTINUATION, with headers",
+            true,
+            patient(),
+            continued(&literal("x", &"v".repeat(200)), 10_000),
+            End::GoAway(ENHANCE_YOUR_CALM),
+        ),
+        (
+            "header list of 20 KB",
+            true,
+            patient(),
+            continuable(1, &[block(CHECK), big_header].concat()),
+            End::StreamOnly,
+        ),
         ("HPACK bomb", true, patient(), headers(1, CHECK, true, &bomb), End::GoAway(ENHANCE_YOUR_CALM)),
         ("empty DATA", true, patient(), upload, End::GoAway(ENHANCE_YOUR_CALM)),
         ("PING, answers not read", true, stalling(), ping.repeat(2_000_000), End::By("write_stalls")),
         ("SETTINGS, answers not read", true, stalling(), settings.repeat(2_000_000), End::By("write_stalls")),
         ("PING, by a stranger", false, small(), ping.repeat(100_000), End::By("over_allowance")),
         ("SETTINGS, by a stranger", false, small(), settings.repeat(100_000), End::By("over_allowance")),
-        ("HTTP/1.1 inside HTTP/2", true, patient(), b"GET / HTTP/1.1\r\nHost: keyfob.example\r\n\r\n".to_vec(), End::GoAway(6)),
+        (
+            "HTTP/1.1 inside HTTP/2",
+            true,
+            patient(),
+            b"GET / HTTP/1.1\r\nHost: keyfob.example\r\n\r\n".to_vec(),
+            End::GoAway(6),
+        ),
     ] {
         let edge = Edge::start(limits).await;
         let mut good = edge.connect(true).await;
@@ -209,6 +248,7 @@ async fn floods_end_their_own_connection_only() {
             End::By(counter) => assert_eq!(edge.counter(counter).get(), 1, "{what} {:?}", edge.stats),
             End::StreamOnly => {
                 assert_eq!((attacker.goaway, edge.stats.requests.get()), (None, 1), "{what}: only the good client's");
+                attacker.next_stream = 3;
                 assert!(attacker.is_served().await, "{what}: the connection goes on");
                 drop(attacker);
             }
@@ -250,20 +290,32 @@ impl Connection {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limits_are_announced() {
-    let limits = Limits { max_concurrent_streams: 7, max_header_list: 9_000, stream_window: 70_000, ..patient() };
+    let limits = Limits {
+        max_concurrent_streams: 7,
+        max_header_list: 9_000,
+        header_table: 512,
+        stream_window: 70_000,
+        connection_window: 300_000,
+        ..patient()
+    };
     let edge = Edge::start(limits).await;
     let mut connection = edge.connect(false).await;
-    let settings = loop {
-        let frame = read_frame(&mut connection.io).await.unwrap();
-        if frame.kind == SETTINGS && frame.flags & ACK == 0 {
-            break frame.payload;
+    let (mut settings, mut window) = (vec![], 65_535); // what a connection's window is before it is raised (RFC 9113, 6.9.2)
+    while settings.is_empty() || window == 65_535 {
+        let frame = timeout(PATIENCE, connection.step()).await.unwrap().unwrap();
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+        match frame.kind {
+            SETTINGS => settings.extend(frame.payload.chunks(6).map(|s| (s[1], number(&s[2..])))),
+            WINDOW_UPDATE => window += number(&frame.payload),
+            _ => {}
         }
-    };
-    let settings: Vec<(u8, u32)> =
-        settings.chunks(6).map(|s| (s[1], u32::from_be_bytes(s[2..].try_into().unwrap()))).collect();
-    for (what, expected) in [("streams", (3, 7)), ("window", (4, 70_000)), ("header list", (6, 9_000))] {
+    }
+    for (what, expected) in
+        [("header table", (1, 512)), ("streams", (3, 7)), ("window", (4, 70_000)), ("header list", (6, 9_000))]
+    {
         assert!(settings.contains(&expected), "{what}: {settings:?}");
     }
+    assert_eq!(window, 300_000);
 }
 
 // ---------------------------------------------------------------- time
@@ -271,7 +323,9 @@ async fn the_limits_are_announced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_with_a_certificate_lives_on_keepalive_and_dies_without() {
     let tick = Duration::from_millis(100);
-    let edge = Edge::start(Limits { keepalive_interval: tick, keepalive_timeout: SHORT, first_request: tick, ..patient() }).await;
+    let edge =
+        Edge::start(Limits { keepalive_interval: tick, keepalive_timeout: SHORT, first_request: tick, ..patient() })
+            .await;
     let mut silent = edge.connect(true).await;
     let mut alive = edge.connect(true).await;
     let mut pings = 0;
@@ -303,6 +357,7 @@ async fn a_peer_that_does_not_read_its_answer_is_cut() {
     lazy.io.write_all(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes())).await.unwrap();
     lazy.send(&request(1, "/test/big")).await.unwrap();
     edge.until(|stats| stats.write_stalls.get() == 1 && stats.accepted.get() - stats.closed.get() == 1).await;
+    assert_eq!(edge.sockets(), [ESTABLISHED, LISTENING], "nothing lingers in the kernel");
     assert!(good.is_served().await);
 }
 
@@ -397,10 +452,12 @@ fn the_accept_loop_survives_running_out_of_files() {
         .unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut after = |what: &str| said.find_map(|line| line.split_once(what).map(|(_, rest)| rest.to_owned())).unwrap();
+    let authority = CertificateDer::from(BASE64.decode(after("authority ")).unwrap());
     let address: SocketAddr = after("listening on ").parse().unwrap();
 
     runtime.block_on(async {
-        let client = || Client { address, from: None, config: PKI.client(true) };
+        let config = Arc::new(client_config(Trust::Roots(vec![authority]), None).unwrap());
+        let client = || Client { address, from: None, config: config.clone() };
         let mut attackers = JoinSet::new();
         for _ in 0..100 {
             attackers.spawn(client().be_silent(Silence::Tcp));
@@ -425,6 +482,7 @@ async fn serve_with_few_files() {
     let edge = Edge::start(Limits { handshake: Duration::from_secs(1), ..patient() }).await;
     setrlimit(RLIMIT_NOFILE, 40, 40).unwrap();
     let mut out = io::stdout(); // not `print!`, which the test harness may keep
+    writeln!(out, "authority {}", BASE64.encode(&PKI.root)).unwrap();
     writeln!(out, "listening on {}", edge.address).unwrap();
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut vec![])).await.unwrap().unwrap();
     writeln!(out, "accept errors: {}", edge.stats.accept_errors.get()).unwrap();
@@ -498,7 +556,8 @@ async fn tonics_client_is_served() {
         let client = client.clone();
         async move { Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(client.tls().await?.io)) }
     });
-    let channel = tonic::transport::Endpoint::from_static("http://keyfob").connect_with_connector(connector).await.unwrap();
+    let channel =
+        tonic::transport::Endpoint::from_static("http://keyfob").connect_with_connector(connector).await.unwrap();
     let health = tonic_health::pb::health_client::HealthClient::new(channel);
     // The limit arrives with the first answer; the client queues from then on.
     health.clone().check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
@@ -524,6 +583,9 @@ struct Edge {
     /// Lets one `/test/slow` end.
     finish_slow: Arc<Notify>,
 }
+
+const ESTABLISHED: u8 = 1;
+const LISTENING: u8 = 10;
 
 /// The real caps, and no deadline that a busy machine could meet.
 fn patient() -> Limits {
@@ -552,7 +614,8 @@ impl Edge {
         let (tls, watched) = watch::channel(PKI.server().0);
         let (stop, stopped) = oneshot::channel();
         let service = service(finish_slow.clone());
-        let task = tokio::spawn(serve(listener, watched, service, limits, stats.clone(), async { drop(stopped.await) }));
+        let task =
+            tokio::spawn(serve(listener, watched, service, limits, stats.clone(), async { drop(stopped.await) }));
         Self { address, stats, tls, stop: Some(stop), task, finish_slow }
     }
 
@@ -574,6 +637,17 @@ impl Edge {
             assert!(Instant::now() < deadline, "{:?}", self.stats);
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// The states of the kernel's sockets on the server's side, closing ones included, sorted. /proc/net/tcp has them in
+    /// the columns `sl local_address rem_address st`.
+    fn sockets(&self) -> Vec<u8> {
+        let local = format!("0100007F:{:04X}", self.address.port()); // 127.0.0.1, as it stands in memory
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|row| row[1] == local);
+        let mut states: Vec<u8> = rows.map(|row| u8::from_str_radix(row[3], 16).unwrap()).collect();
+        states.sort_unstable();
+        states
     }
 
     fn counter(&self, name: &str) -> &Counter {
@@ -609,7 +683,8 @@ fn service(
                 "/test/big" => "b".repeat(64 << 20),
                 "/test/peer" => {
                     let peer = request.extensions().get::<Peer>().unwrap();
-                    let who = peer.certificate.as_ref().map_or("nobody".to_owned(), |c| format!("{:?}", fingerprint(c)));
+                    let who =
+                        peer.certificate.as_ref().map_or("nobody".to_owned(), |c| format!("{:?}", fingerprint(c)));
                     format!("{} {who}", peer.address)
                 }
                 _ => return routes.call(request).await,
@@ -656,7 +731,11 @@ impl Pki {
     }
 }
 
-fn issue(issuer: &Issuer<'_, KeyPair>, name: &str, usage: ExtendedKeyUsagePurpose) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+fn issue(
+    issuer: &Issuer<'_, KeyPair>,
+    name: &str,
+    usage: ExtendedKeyUsagePurpose,
+) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];

@@ -250,11 +250,17 @@ impl Edge {
     }
 
     /// TLS, the certificate, the preface: everything before HTTP/2 is set up.
-    async fn greet(&self, tcp: TcpStream, address: SocketAddr, slot: &mut Slot) -> Option<(Replay<TlsStream<Bounded>>, Peer)> {
+    async fn greet(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        slot: &mut Slot,
+    ) -> Option<(Replay<TlsStream<Bounded>>, Peer)> {
         let _ = tcp.set_nodelay(true); // fails only on a socket that is gone; the handshake will tell
         let config = self.tls.borrow().clone();
         let tcp = Bounded::new(tcp, self.limits.write_stall, self.stats.clone());
-        let mut tls = match timeout(self.limits.handshake, TlsAcceptor::from(config).accept(tcp).into_fallible()).await {
+        let mut tls = match timeout(self.limits.handshake, TlsAcceptor::from(config).accept(tcp).into_fallible()).await
+        {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, tcp))) => {
                 self.stats.handshake_failures.add(1);
@@ -270,7 +276,8 @@ impl Edge {
         };
 
         let (tcp, session) = tls.get_mut();
-        let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(leaf.clone().into_owned()));
+        let certificate =
+            session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(leaf.clone().into_owned()));
         if certificate.is_none() {
             tcp.allow(self.limits.anonymous_bytes);
             if slot.take_anonymous().is_err() {
