@@ -1,7 +1,7 @@
 //! What can be typed: nouns, verbs and flags, with their help. Nothing happens here.
 //!
 //! Values have no argument. Where people try one all the same (`secret create NAME VALUE`, `--value VALUE`, `NAME=VALUE`),
-//! it is taken up, never echoed, and answered with how to do it.
+//! it is never echoed, and answered with how to do it.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -114,9 +114,6 @@ pub struct Login {
     /// Replace a login that is still good
     #[arg(long)]
     pub replace: bool,
-    /// A join string on the command line; refused.
-    #[arg(hide = true)]
-    pub stray: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -150,7 +147,8 @@ pub struct Visibility {
 pub struct ValueSource {
     /// Read the value from a file, or from stdin with `-`
     ///
-    /// Without it, the value is read from stdin if that is piped, else asked for without echo.
+    /// Without it, the value is read from stdin if that is piped, else asked for without echo. What is typed is one line of
+    /// printable text; several lines or control characters come from a file or a pipe.
     #[arg(long, value_name = "FILE")]
     pub value_file: Option<PathBuf>,
     /// Leave out one newline at the end of the value
@@ -159,9 +157,6 @@ pub struct ValueSource {
     /// A value on the command line; refused.
     #[arg(long, hide = true, value_name = "VALUE")]
     pub value: Option<OsString>,
-    /// A value on the command line; refused.
-    #[arg(hide = true)]
-    pub stray: Vec<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,7 +216,7 @@ pub struct SecretCreate {
     #[arg(long)]
     pub file: bool,
     /// A note for people
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub description: String,
     /// A variable to use instead of the one derived from the name
     #[arg(long)]
@@ -331,7 +326,7 @@ pub enum Env {
         /// 1 to 64 lower-case letters, digits or `-`
         name: String,
         /// A note for people
-        #[arg(long, value_name = "TEXT", default_value = "")]
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         description: String,
     },
     /// List environments

@@ -176,7 +176,7 @@ fn assignments(given: &[String]) -> Done<Vec<v1::EnvironmentVariable>> {
                 problems.push(format!("{variable} is given twice"))
             }
             Ok(_) => variables.push(v1::EnvironmentVariable { variable: variable.to_owned(), value: value.to_owned() }),
-            Err(e) => problems.push(e.to_string()),
+            Err(e) => problems.push(format!("argument {}: {e}", at + 1)),
         }
     }
     if problems.is_empty() { Ok(variables) } else { Err(Failure::usage(problems.join("\n"))) }
@@ -207,8 +207,8 @@ mod tests {
         for (given, expected) in [
             (&["A=1", "B=x=y", "C="][..], Ok(&[("A", "1"), ("B", "x=y"), ("C", "")][..])),
             (&["A"], Err(&["argument 1 has no `=`"][..])),
-            (&["A=1", "1B=2", "C", "A=3"], Err(&["1B", "argument 3 has no `=`", "A is given twice"])),
-            (&["=x"], Err(&["``"])),
+            (&["A=1", "1B=2", "C", "A=3"], Err(&["argument 2: ", "argument 3 has no `=`", "A is given twice"])),
+            (&["=x"], Err(&["argument 1: "])),
         ] {
             let given: Vec<String> = given.iter().map(|s| (*s).to_owned()).collect();
             match (assignments(&given), expected) {

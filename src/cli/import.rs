@@ -69,7 +69,7 @@ pub fn read(file: &Path) -> Done<Vec<Item>> {
                 }
             }
         }
-        Err(found) => problems.extend(found.into_iter().map(|p| (p.line, p.reason))),
+        Err(found) => problems.extend(found.into_iter().map(|p| (p.line, p.reason.to_owned()))),
     }
     if items.is_empty() && problems.is_empty() {
         return Err(Failure::refused(

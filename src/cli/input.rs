@@ -2,7 +2,6 @@
 //! `String`, and never from the command line.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Read},
     path::Path,
@@ -17,25 +16,14 @@ use super::{
 };
 use crate::domain::value::{MAX_VALUE, Value};
 
-/// Where `stray` words came along that can only be a value: how to give one. Nothing of them is repeated.
-pub fn refuse_stray(source: &ValueSource, name: &str) -> Done {
-    if source.stray.is_empty() && source.value.is_none() && !name.contains('=') {
-        return Ok(());
-    }
-    Err(Failure::usage(
-        "a value can't be given on the command line, where every process and the shell's history can read it; leave it out to be \
-         asked for it, or pipe it in, or use --value-file FILE. If that was a real secret, it should be replaced",
-    ))
-}
+/// The answer to a value or join string among the arguments. Nothing of it is repeated.
+pub const NOT_IN_ARGUMENTS: &str = "values and join strings are not given on the command line, where every process and the shell's \
+    history can read them: leave it out to be asked for it, pipe it in, or use --value-file or --join-file. If that was a real secret, \
+    it should be replaced";
 
-pub fn refuse_stray_join(stray: &[OsString]) -> Done {
-    if stray.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::usage(
-        "a join string can't be given on the command line, where every process can read it; leave it out to be asked for it, or use \
-         --join-file FILE (`-` for stdin)",
-    ))
+/// Where a value came along after all.
+pub fn refuse_argument(source: &ValueSource, name: &str) -> Done {
+    if source.value.is_some() || name.contains('=') { Err(Failure::usage(NOT_IN_ARGUMENTS)) } else { Ok(()) }
 }
 
 /// A value, from where its flags say: a file, a pipe, or a prompt, where a new one is asked for twice.
@@ -191,7 +179,7 @@ mod tests {
         ] {
             let file = dir.path().join("v");
             std::fs::write(&file, given).unwrap();
-            let source = ValueSource { value_file: Some(file), trim_newline: trim, value: None, stray: vec![] };
+            let source = ValueSource { value_file: Some(file), trim_newline: trim, value: None };
             assert_eq!(value(&source, "", false).await.unwrap().expose(), kept.as_bytes(), "{given:?}");
         }
     }

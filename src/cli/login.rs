@@ -21,7 +21,6 @@ use crate::{
 
 /// Everything that can go wrong on this side is found out before the join string is spent.
 pub async fn login(home: &Home, out: &Out, args: args::Login) -> Done {
-    input::refuse_stray_join(&args.stray)?;
     if !args.replace
         && let Some(current) = home.load()?
         && OffsetDateTime::now_utc() < current.credentials.not_after

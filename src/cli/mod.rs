@@ -81,11 +81,11 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
             // What is plainly wrong is said before anything is connected.
             match &verb {
                 Secret::Create(args) => {
-                    input::refuse_stray(&args.source, &args.name)?;
+                    input::refuse_argument(&args.source, &args.name)?;
                     secret::parse_name(&args.name)?;
                     secret::said(&args.visibility)?;
                 }
-                Secret::Rotate(args) => input::refuse_stray(&args.source, &args.secret.name)?,
+                Secret::Rotate(args) => input::refuse_argument(&args.source, &args.secret.name)?,
                 _ => {}
             }
             let remote = connect(out).await?;
@@ -151,9 +151,10 @@ fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
     let stray = error.kind() == ErrorKind::UnknownArgument
         && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
     if stray {
-        let failure = Failure::usage(
-            "one argument too many (not repeated here, in case it is a value); see the command's --help",
-        );
+        let failure = Failure::usage(format!(
+            "there is a word too many, not repeated here in case it is a secret: {}",
+            input::NOT_IN_ARGUMENTS
+        ));
         return failed(&Out::new(if json { Format::Json } else { Format::Table }), &failure);
     }
     if json {

@@ -31,7 +31,8 @@ impl Remote {
     /// With the login in `home`. Renews its certificate first when 70 % of its life have passed.
     pub async fn open(home: &Home, out: &Out) -> Done<Self> {
         let login = home.load()?.ok_or_else(|| {
-            Failure::local(
+            Failure::refused(
+                "unauthenticated",
                 "not logged in; run `keyfob login` with a join string from an admin (`keyfob user invite NAME`)",
             )
         })?;

@@ -47,8 +47,7 @@ pub async fn create(remote: &Remote, out: &Out, args: SecretCreate) -> Done {
             };
             remote.secrets().create_secret(request).await
         })
-        .await
-        .map_err(|e| e.hint("already_exists", &format!("to save a new value: keyfob secret rotate {name}")))?
+        .await?
         .into_inner();
     saved("created", reply.secret, reply.warnings, &told, out)
 }
@@ -174,7 +173,7 @@ pub async fn rotate(remote: &Remote, out: &Out, args: SecretRotate) -> Done {
             remote.secrets().rotate_secret(request).await
         })
         .await
-        .map_err(|e| changed_meanwhile(e, &current.name, "rotate"))?
+        .map_err(not_found)?
         .into_inner();
     saved("rotated", reply.secret, reply.warnings, &told, out)
 }
@@ -193,12 +192,7 @@ pub async fn delete(remote: &Remote, out: &Out, args: SecretDelete) -> Done {
         r#ref: Some(v1::SecretRef { id: current.id.clone(), ..r#ref }),
         expected_version: args.expect.unwrap_or_else(|| current.version.clone()),
     };
-    let reply = remote
-        .secrets()
-        .delete_secret(request)
-        .await
-        .map_err(|e| changed_meanwhile(e.into(), &current.name, "delete"))?
-        .into_inner();
+    let reply = remote.secrets().delete_secret(request).await.map_err(|e| not_found(e.into()))?.into_inner();
     if out.is_json() {
         return out.json(&json!({"id": current.id, "name": current.name, "live_sessions": reply.live_sessions}));
     }
@@ -290,11 +284,6 @@ fn not_found(failure: Failure) -> Failure {
     failure.hint("not_found", "`keyfob secret list` shows what there is")
 }
 
-fn changed_meanwhile(failure: Failure, name: &str, verb: &str) -> Failure {
-    let next = format!("see what changed: keyfob secret show {name}; then {verb} again, or pass --expect VERSION");
-    not_found(failure).hint("aborted", &next)
-}
-
 /// Refuses what could not be stored, before it is sent; tells what is odd about the rest. Gives what was told.
 fn check(value: &Value, delivery: Delivery, out: &Out, trimmed: bool) -> Done<Vec<&'static str>> {
     value::check(value.expose(), delivery).map_err(|e| Failure::refused("invalid_argument", e.to_string()))?;
@@ -313,9 +302,8 @@ fn saved(done: &str, secret: Option<v1::Secret>, warnings: Vec<String>, told: &[
     if out.is_json() {
         return out.json(&views::with(views::secret(&secret), [("warnings", warnings.into())]));
     }
-    for warning in warnings.iter().filter(|w| !told.contains(&w.as_str())) {
-        out.warn(warning);
-    }
+    let news: Vec<_> = warnings.iter().filter(|w| !told.contains(&w.as_str())).collect();
+    news.iter().for_each(|warning| out.warn(warning));
     out.line(&format!(
         "{done} {} {}: ${}, version {}",
         views::visibility(secret.visibility()),
@@ -324,8 +312,8 @@ fn saved(done: &str, secret: Option<v1::Secret>, warnings: Vec<String>, told: &[
         secret.version
     ))?;
     match views::precedence_note(secret.precedence()) {
-        "" => {}
-        note => out.note(note),
+        note if !note.is_empty() && news.is_empty() => out.note(note),
+        _ => {}
     }
     Ok(())
 }
