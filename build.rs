@@ -28,6 +28,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
     compiler.open_files(FILES.map(|f| format!("keyfob/v1/{f}.proto")))?;
     // Read by reflection, and by the test that every call stands in the authorization matrix.
     std::fs::write(out.join("keyfob.v1.fds"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join("calls.rs"), calls(&compiler.file_descriptor_set()))?;
     tonic_prost_build::configure()
         .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
@@ -36,4 +37,24 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         .skip_debug(SECRET)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// One enum variant a call, so that a test that matches on all of them does not build when a new one has no row.
+#[cfg(feature = "wire")]
+fn calls(descriptors: &prost_types::FileDescriptorSet) -> String {
+    let mut variants = String::new();
+    let mut all = String::new();
+    for file in descriptors.file.iter().filter(|f| f.package() == "keyfob.v1") {
+        for service in &file.service {
+            for method in &service.method {
+                let variant = format!("{}{}", service.name().trim_end_matches("Service"), method.name());
+                variants.push_str(&format!("    /// `{}/{}`\n    {variant},\n", service.name(), method.name()));
+                all.push_str(&format!("Call::{variant}, "));
+            }
+        }
+    }
+    format!(
+        "/// Every call of every service.\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\npub enum Call {{\n{variants}}}\n\n\
+         impl Call {{\n    pub const ALL: &'static [Self] = &[{all}];\n}}\n"
+    )
 }

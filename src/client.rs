@@ -158,7 +158,8 @@ pub fn locate(address: &str) -> Result<String, Error> {
     Ok(found.trim().to_owned())
 }
 
-async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<Channel, Error> {
+/// Connects; without `own`, as nobody, which is enough to enrol.
+pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<Channel, Error> {
     let config = tls::client_config(trust, own).map_err(|e| Error::Local(format!("TLS: {e}")))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Local(format!("`{address}` is no HOST:PORT")))?;

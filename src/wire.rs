@@ -10,6 +10,11 @@ pub mod v1 {
 /// The compiled descriptors: for reflection, and for the test that every call stands in the authorization matrix.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyfob.v1.fds"));
 
+/// The calls by name, for the authorization matrix.
+pub mod calls {
+    include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+}
+
 use std::fmt;
 
 use crate::domain::{identity, resolve, value};
