@@ -49,6 +49,7 @@ const ORG: &str = "demo";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub async fn run(out: &Out, args: args::Demo) -> Done<ExitCode> {
+    let _ = nix::sys::prctl::set_dumpable(false); // more would be inherited by the shell
     let items = gather(out, args.from.as_deref()).await?;
     let mut signals = Signals::catch()?;
     let began = Instant::now();
@@ -169,17 +170,22 @@ async fn enrol_agent(stage: &Stage, cast: &mut Cast, out: &Out, join: String) ->
     written
         .and_then(|mut file| file.write_all(join.as_bytes()))
         .map_err(|e| Failure::local(format!("{}: {e}", join_file.display())))?;
-    let mut agent = stage.part("__agent", "agent.log")?;
-    agent.arg("run").arg("--join-file").arg(&join_file).arg("--dir").arg(&dir).args(["--once", "--deadline", "15"]);
-    if swap_could_take(&stage.memory) {
-        out.note("         this machine swaps, and only root can mount memory that does not: files of this demo may reach its swap");
-        agent.arg("--allow-swappable");
+    for swappable in [false, true] {
+        let mut agent = stage.part("__agent", "agent.log")?;
+        agent.arg("run").arg("--join-file").arg(&join_file).arg("--dir").arg(&dir).args(["--once", "--deadline", "15"]);
+        if swappable {
+            out.note("         this machine swaps, and this user can't mount memory that does not: the files may reach its swap");
+            agent.arg("--allow-swappable");
+        }
+        let child = cast.enter(agent.spawn().map_err(|e| Failure::local(format!("can't start the agent: {e}")))?);
+        match in_time(child.wait()).await {
+            Some(Ok(status)) if status.success() => return Ok(dir),
+            // It looks at the directory before it spends the token, so it may be asked again.
+            Some(Ok(_)) if !swappable && swap_is_active() => {}
+            _ => break,
+        }
     }
-    let child = cast.enter(agent.spawn().map_err(|e| Failure::local(format!("can't start the agent: {e}")))?);
-    match in_time(child.wait()).await {
-        Some(Ok(status)) if status.success() => Ok(dir),
-        _ => Err(broken_part(stage, "the agent did not get the session's secrets", "agent.log")),
-    }
+    Err(broken_part(stage, "the agent did not get the session's secrets", "agent.log"))
 }
 
 fn broken_part(stage: &Stage, what: &str, log: &str) -> Failure {
@@ -205,10 +211,9 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Whether a plain user's files there may be swapped out. Root's agent mounts memory that is not.
-fn swap_could_take(_dir: &Path) -> bool {
-    let active = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
-    active && !nix::unistd::geteuid().is_root()
+/// Whether there is anything to swap to.
+fn swap_is_active() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
 
 // === what the demo starts with

@@ -54,6 +54,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(e) => return misused(&e, &args),
     };
     let out = Out::new(cli.output);
+    // Not where files or processes of the user's own are made: they would inherit it.
+    #[cfg(feature = "memory")]
+    if !matches!(cli.noun, Noun::Demo(_) | Noun::Man { .. } | Noun::Completions { .. }) {
+        let _ = crate::harden::harden(); // what could not be done is worth no word to the user
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&out, &Failure::local(format!("can't start: {e}"))),
