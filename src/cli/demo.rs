@@ -170,19 +170,28 @@ async fn enrol_agent(stage: &Stage, cast: &mut Cast, out: &Out, join: String) ->
     written
         .and_then(|mut file| file.write_all(join.as_bytes()))
         .map_err(|e| Failure::local(format!("{}: {e}", join_file.display())))?;
-    for swappable in [false, true] {
-        let mut agent = stage.part("__agent", "agent.log")?;
-        agent.arg("run").arg("--join-file").arg(&join_file).arg("--dir").arg(&dir).args(["--once", "--deadline", "15"]);
-        if swappable {
-            out.note("         this machine swaps, and this user can't mount memory that does not: the files may reach its swap");
-            agent.arg("--allow-swappable");
+    // It looks at the directory before it spends the token, so it may be asked again.
+    for more in [None, Some("--mount"), Some("--allow-swappable")] {
+        if more.is_some() && !swap_is_active() || more == Some("--mount") && !nix::unistd::geteuid().is_root() {
+            continue;
         }
+        if more == Some("--allow-swappable") {
+            out.note("         this machine swaps, and this user can't mount memory that does not: the files may reach its swap");
+        }
+        let mut agent = stage.part("__agent", "agent.log")?;
+        agent
+            .arg("run")
+            .arg("--join-file")
+            .arg(&join_file)
+            .arg("--dir")
+            .arg(&dir)
+            .args(["--once", "--deadline", "15"])
+            .args(more);
         let child = cast.enter(agent.spawn().map_err(|e| Failure::local(format!("can't start the agent: {e}")))?);
         match in_time(child.wait()).await {
             Some(Ok(status)) if status.success() => return Ok(dir),
-            // It looks at the directory before it spends the token, so it may be asked again.
-            Some(Ok(_)) if !swappable && swap_is_active() => {}
-            _ => break,
+            Some(_) => {}
+            None => break,
         }
     }
     Err(broken_part(stage, "the agent did not get the session's secrets", "agent.log"))
