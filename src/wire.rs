@@ -20,27 +20,25 @@ use std::fmt;
 use crate::domain::{identity, resolve, value};
 
 macro_rules! opaque {
-    ($($type:path => |$it:ident, $d:ident| $show:expr;)*) => {
+    ($($type:path { $($shown:ident),* })*) => {
         $(impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let $it = self;
-                let mut $d = f.debug_struct(stringify!($type));
-                $show;
-                $d.finish_non_exhaustive()
+                f.debug_struct(stringify!($type))$(.field(stringify!($shown), &self.$shown))*.finish_non_exhaustive()
             }
         })*
     };
 }
 
+// What may be shown of each.
 opaque! {
-    v1::BundleEntry => |it, d| d.field("variable", &it.variable).field("version", &it.version);
-    v1::SecretValue => |_it, d| &mut d;
-    v1::secret_value::Kind => |_it, d| &mut d;
-    v1::SealedValue => |it, d| d.field("key_id", &it.key_id);
-    v1::EnrolRequest => |_it, d| &mut d;
-    v1::CreateSessionResponse => |it, d| d.field("session", &it.session);
-    v1::InviteUserResponse => |it, d| d.field("user", &it.user);
-    v1::FetchResponse => |it, d| d.field("bundle_version", &it.bundle_version).field("sequence", &it.sequence);
+    v1::BundleEntry { variable, version }
+    v1::SecretValue {}
+    v1::secret_value::Kind {}
+    v1::SealedValue { key_id }
+    v1::EnrolRequest {}
+    v1::CreateSessionResponse { session }
+    v1::InviteUserResponse { user }
+    v1::FetchResponse { bundle_version, sequence }
 }
 
 // === between the wire's words and the domain's

@@ -35,6 +35,7 @@ use crate::{
 
 /// The name of the systemd credential that holds the join string.
 const CREDENTIAL: &str = "keyfob.join";
+const DEFAULT_DIR: &str = "/run/keyfob";
 /// A join string is some hundred bytes; whatever is longer is something else.
 const LONGEST_JOIN: u64 = 4096;
 
@@ -56,9 +57,12 @@ struct Run {
     /// A file that holds the join string; removed once it is used [default: the systemd credential keyfob.join]
     #[arg(long, value_name = "FILE")]
     join_file: Option<PathBuf>,
-    /// Where the files go; a directory of its own on tmpfs or ramfs. As root it is mounted if it isn't
-    #[arg(long, value_name = "DIR", default_value = "/run/keyfob")]
-    dir: PathBuf,
+    /// Where the files go; a directory of its own on tmpfs or ramfs [default: /run/keyfob, mounted if it isn't]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Mount memory that can't be swapped on the directory first; needs root
+    #[arg(long)]
+    mount: bool,
     /// Exit when the files are in place, and leave them there
     #[arg(long)]
     once: bool,
@@ -145,8 +149,9 @@ async fn run(run: Run) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(run.deadline);
     let (join, join_file) = read_join(run.join_file.as_deref()).map_err(Failure::Other)?;
     let group = run.group.as_deref().map(group_id).transpose().map_err(Failure::Other)?;
-    let options = Options { group, allow_swappable: run.allow_swappable, ..Options::default() };
-    let dir = RuntimeDir::prepare(&run.dir, options).map_err(|e| Failure::Other(e.to_string()))?;
+    let options = Options { group, mount: run.mount || run.dir.is_none(), allow_swappable: run.allow_swappable };
+    let dir = absolute(run.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR)))?;
+    let dir = RuntimeDir::prepare(&dir, options).map_err(|e| Failure::Other(e.to_string()))?;
 
     status("enrolling");
     let key = client::new_key()?;
@@ -262,6 +267,10 @@ fn read_join(file: Option<&Path>) -> Result<(Join, Option<PathBuf>), String> {
     }
     let join = Join::parse(&text, Audience::Session).map_err(|e| format!("{shown}: {e}"))?;
     Ok((join, removable))
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(dir).map_err(|e| Failure::Other(format!("{}: {e}", dir.display())))
 }
 
 fn group_id(name: &str) -> Result<Gid, String> {

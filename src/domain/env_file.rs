@@ -68,7 +68,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Writes all entries in one format; the first error of the sink ends it.
-pub fn render<'a, E>(entries: impl IntoIterator<Item = Entry<'a>>, format: Format, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+pub fn render<'a, E>(entries: impl IntoIterator<Item = Entry<'a>>, format: Format, sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized)) -> Result<(), E> {
     for Entry { variable, value } in entries {
         let name = variable.as_str().as_bytes();
         match format {
@@ -105,7 +105,7 @@ pub fn render<'a, E>(entries: impl IntoIterator<Item = Entry<'a>>, format: Forma
 }
 
 /// Hands on the runs between bytes that are replaced, and the replacements.
-fn escape<E>(value: &[u8], replacement: impl Fn(u8) -> Option<&'static [u8]>, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+fn escape<E>(value: &[u8], replacement: impl Fn(u8) -> Option<&'static [u8]>, sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized)) -> Result<(), E> {
     let mut from = 0;
     for (at, byte) in value.iter().enumerate() {
         if let Some(instead) = replacement(*byte) {

@@ -171,6 +171,8 @@ mod tests {
         let mut from_c = slots.take(c).ok().unwrap();
         assert_eq!(from_c.take_anonymous(), Err(Full::All));
 
+        drop(from_a.remove(0));
+        from_a[0].take_anonymous().unwrap(); // its origin still holds this one
         drop(from_b);
         from_c.take_anonymous().unwrap();
         drop(from_a);

@@ -59,6 +59,10 @@ impl Tx<'_> {
 
     /// Makes a token for a subject; only its hash is kept.
     pub fn create_join_token(&self, grant: &Grant, subject: &Subject, expires_at: i64) -> Result<Token, Error> {
+        self.insert_join_token(grant.org(), subject, expires_at)
+    }
+
+    pub(super) fn insert_join_token(&self, org: &OrgName, subject: &Subject, expires_at: i64) -> Result<Token, Error> {
         let mut random = Zeroizing::new([0; 32]);
         fill(&mut random[..]).map_err(|_| Error::Internal("the kernel gives no randomness"))?;
         let token = Token::from_random(random);
@@ -66,7 +70,7 @@ impl Tx<'_> {
         self.execute("DELETE FROM join_tokens WHERE expires_at < ?1", bind![self.now - KEPT])?;
         self.execute(
             "INSERT INTO join_tokens (token_hash, org, subject_kind, subject_name, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            bind![&Token::hash(token.expose()), grant.org(), subject.kind(), subject.name(), expires_at],
+            bind![&Token::hash(token.expose()), org, subject.kind(), subject.name(), expires_at],
         )?;
         Ok(token)
     }

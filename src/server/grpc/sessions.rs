@@ -1,0 +1,188 @@
+//! Sessions, for whoever boots VMs.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    App,
+    convert::{detail, join_ttl, page_size, timestamp},
+    credential,
+};
+use crate::{
+    domain::{
+        identity::{Role, Subject},
+        join::Audience,
+        name::{EnvironmentName, Id, OrgName, UserName},
+        policy::{Action, Target, decide},
+    },
+    server::{
+        error::Error,
+        store::{Credential, SessionRow, SessionState, Tx, new_id},
+    },
+    wire::v1::{self, session_service_server::SessionService},
+};
+
+pub struct SessionCalls(pub Arc<App>);
+
+#[tonic::async_trait]
+impl SessionService for SessionCalls {
+    async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Result<Response<v1::CreateSessionResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let ttl = join_ttl(request.join_ttl_seconds)?;
+        let environment = if request.environment.is_empty() { "default" } else { &request.environment };
+        let environment = EnvironmentName::parse(environment).map_err(|e| Error::Invalid(e.to_string()))?;
+        let user = match request.user.as_str() {
+            "" => None,
+            name => Some(UserName::parse(name).map_err(|e| Error::Invalid(e.to_string()))?),
+        };
+        let (session, token) = self
+            .0
+            .store
+            .write(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let id = new_id()?;
+                let facts = detail([("environment", environment.to_string()), ("user", user.as_ref().map_or("", UserName::as_str).to_owned())]);
+                let target = Target::Session { id: id.clone(), user: user.clone() };
+                let grant = tx.admit(caller.org(), decide(&caller, Action::SessionCreate, &target), "session", facts)?;
+                let session = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
+                let token = tx.create_join_token(&grant, &Subject::Session(id), session.join_expires_at)?;
+                Ok((Shown::of(tx, session), token))
+            })
+            .await?;
+        let join_expires_at = Some(timestamp(session.row.join_expires_at));
+        let join = self.0.join_text(Audience::Session, token);
+        Ok(Response::new(v1::CreateSessionResponse { session: Some(session.into()), join, join_expires_at }))
+    }
+
+    async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let credential = credential(&request)?;
+        let id = request.into_inner().id;
+        let session = self
+            .0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, session) = find(tx, caller.org(), &id)?;
+                tx.view(caller.org(), &decide(&caller, Action::SessionRead, &target), "session")?;
+                Ok(Shown::of(tx, session.ok_or_else(|| Error::not_found("session"))?))
+            })
+            .await?;
+        Ok(Response::new(v1::GetSessionResponse { session: Some(session.into()) }))
+    }
+
+    async fn list_sessions(&self, request: Request<v1::ListSessionsRequest>) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let credential = credential(&request)?;
+        let request = request.into_inner();
+        let size = page_size(request.page_size);
+        let after = cursor(&request.page_token)?;
+        let sessions = self
+            .0
+            .store
+            .read(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let view = tx.view(caller.org(), &decide(&caller, Action::SessionRead, &Target::Organization), "session")?;
+                let user = match caller.user() {
+                    Some(own) if caller.role == Role::Member => {
+                        if !request.user.is_empty() && request.user != own.as_str() {
+                            return Ok(Vec::new()); // another's sessions: as if there were none
+                        }
+                        own.as_str()
+                    }
+                    _ => &request.user,
+                };
+                let after = after.as_ref().map(|(at, id)| (*at, id));
+                let rows = tx.sessions(&view, user, &request.environment, request.all, after, size)?;
+                Ok(rows.into_iter().map(|row| Shown::of(tx, row)).collect())
+            })
+            .await?;
+        let next_page_token = match sessions.last() {
+            Some(last) if sessions.len() == size as usize => format!("{}.{}", last.row.created_at, last.row.id),
+            _ => String::new(),
+        };
+        Ok(Response::new(v1::ListSessionsResponse { sessions: sessions.into_iter().map(Into::into).collect(), next_page_token }))
+    }
+
+    async fn end_session(&self, request: Request<v1::EndSessionRequest>) -> Result<Response<v1::EndSessionResponse>, Status> {
+        let credential = credential(&request)?;
+        let session = self.end(credential, Action::SessionEnd, request.into_inner().id).await?;
+        Ok(Response::new(v1::EndSessionResponse { session: Some(session) }))
+    }
+
+    async fn revoke_session(&self, request: Request<v1::RevokeSessionRequest>) -> Result<Response<v1::RevokeSessionResponse>, Status> {
+        let credential = credential(&request)?;
+        let session = self.end(credential, Action::SessionRevoke, request.into_inner().id).await?;
+        Ok(Response::new(v1::RevokeSessionResponse { session: Some(session) }))
+    }
+}
+
+impl SessionCalls {
+    async fn end(&self, credential: Credential, how: Action, id: String) -> Result<v1::Session, Error> {
+        let ended = self.0.store.write(move |tx| {
+            let caller = tx.caller(&credential)?;
+            let (target, session) = find(tx, caller.org(), &id)?;
+            let grant = tx.admit(caller.org(), decide(&caller, how, &target), "session", detail([]))?;
+            let session = tx.end_session(&grant, &session.ok_or_else(|| Error::not_found("session"))?)?;
+            Ok(Shown::of(tx, session))
+        });
+        ended.await.map(Into::into)
+    }
+}
+
+/// An id that is none names nothing.
+fn find(tx: &Tx<'_>, org: &OrgName, id: &str) -> Result<(Target, Option<SessionRow>), Error> {
+    let session = match Id::parse(id) {
+        Ok(id) => tx.session(org, &id)?,
+        Err(_) => None,
+    };
+    let target = session.as_ref().map_or(Target::Absent { label: "session/unknown".into() }, SessionRow::target);
+    Ok((target, session))
+}
+
+/// Where a page of sessions ended: `created_at.id`.
+fn cursor(token: &str) -> Result<Option<(i64, Id)>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parsed = token.split_once('.').and_then(|(at, id)| Some((at.parse().ok()?, Id::parse(id).ok()?)));
+    parsed.map(Some).ok_or_else(|| Error::Invalid("the page token is not one of ours".into()))
+}
+
+/// A session and its state at the time of the transaction.
+struct Shown {
+    row: SessionRow,
+    state: SessionState,
+}
+
+impl Shown {
+    fn of(tx: &Tx<'_>, row: SessionRow) -> Self {
+        let state = row.state(tx.now);
+        Self { row, state }
+    }
+}
+
+impl From<Shown> for v1::Session {
+    fn from(Shown { row, state }: Shown) -> Self {
+        let state = match state {
+            SessionState::Pending => v1::SessionState::Pending,
+            SessionState::Active => v1::SessionState::Active,
+            SessionState::Ended => v1::SessionState::Ended,
+            SessionState::Revoked => v1::SessionState::Revoked,
+            SessionState::Expired => v1::SessionState::Expired,
+        };
+        Self {
+            id: row.id.to_string(),
+            user: row.user,
+            environment: row.environment,
+            environment_version: row.environment_version,
+            state: state.into(),
+            created_by: row.created_by,
+            created_at: Some(timestamp(row.created_at)),
+            enrolled_at: row.enrolled_at.map(timestamp),
+            fetched_at: row.fetched_at.map(timestamp),
+            bundle_version: row.bundle_version.unwrap_or_default(),
+            ended_at: row.ended_at.map(timestamp),
+        }
+    }
+}
