@@ -1,38 +1,39 @@
 //! The server's edge under attack, over real TLS on loopback. Every attack is bounded, and of each it is asserted that a good
 //! client gets its answer while it lasts, that the attacker's sockets end, and by which bound.
 
+mod client;
+mod server;
+
 use std::{
     convert::Infallible,
     io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{Request, Response};
 use keyfob::{
-    server::edge::{Counter, Limits, Peer, Stats, serve},
-    tls::{Keyed, Trust, client_config, fingerprint, server_config},
+    server::edge::Limits,
+    tls::{Trust, client_config, fingerprint},
 };
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
-use rustls::{
-    ClientConfig, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
-};
+use rcgen::ExtendedKeyUsagePurpose;
+use rustls::pki_types::CertificateDer;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Notify, oneshot, watch},
-    task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::{body::Body, codegen::Service, service::Routes};
+
+use client::{
+    CHECK, CONTINUATION, Client, Connection, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, block, continuable, ended, frame, headers, literal, read_frame, request, string,
+};
+use server::{Edge, PKI, Pki, patient};
 
 /// How long anything that must happen may take. Waiting ends as soon as it has happened.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -568,377 +569,4 @@ async fn tonics_client_is_served() {
         assert_eq!(answer.unwrap().unwrap().into_inner().status, 1);
     }
     assert_eq!(edge.stats.accepted.get(), 1);
-}
-
-// ================================================================ the server under test
-
-struct Edge {
-    address: SocketAddr,
-    stats: Arc<Stats>,
-    tls: watch::Sender<Arc<ServerConfig>>,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-    /// Lets one `/test/slow` end.
-    finish_slow: Arc<Notify>,
-}
-
-/// The real caps, and no deadline that a busy machine could meet.
-fn patient() -> Limits {
-    Limits {
-        handshake: NEVER,
-        preface: NEVER,
-        first_request: NEVER,
-        anonymous_lifetime: NEVER,
-        anonymous_bytes: 1 << 30,
-        keepalive_interval: NEVER,
-        keepalive_timeout: NEVER,
-        write_stall: NEVER,
-        request_timeout: NEVER,
-        max_age: NEVER,
-        drain: NEVER,
-        ..Limits::default()
-    }
-}
-
-impl Edge {
-    async fn start(limits: Limits) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stats = Arc::new(Stats::default());
-        let finish_slow = Arc::new(Notify::new());
-        let (tls, watched) = watch::channel(PKI.server().0);
-        let (stop, stopped) = oneshot::channel();
-        let service = service(finish_slow.clone());
-        let task =
-            tokio::spawn(serve(listener, watched, service, limits, stats.clone(), async { drop(stopped.await) }));
-        Self { address, stats, tls, stop: Some(stop), task, finish_slow }
-    }
-
-    fn stop(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-    }
-
-    fn client(&self, certificate: bool) -> Client {
-        Client { address: self.address, from: None, config: PKI.client(certificate) }
-    }
-
-    async fn connect(&self, certificate: bool) -> Connection {
-        self.client(certificate).connect().await.unwrap()
-    }
-
-    async fn until(&self, condition: impl Fn(&Stats) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(&self.stats) {
-            assert!(Instant::now() < deadline, "{:?}", self.stats);
-            sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until the kernel has just two sockets on the server's side: the listening one and one connection. One closed
-    /// in order would stay for a minute (TIME_WAIT), longer than this waits.
-    async fn nothing_lingers(&self) {
-        const ESTABLISHED: &str = "01";
-        const LISTEN: &str = "0A";
-        let local = format!("0100007F:{:04X}", self.address.port()); // 127.0.0.1, as it stands in memory
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()); // sl, local, remote, state
-            let mut states: Vec<&str> = rows.filter(|row| row[1] == local).map(|row| row[3]).collect();
-            states.sort_unstable();
-            if states == [ESTABLISHED, LISTEN] {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{states:?}");
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn counter(&self, name: &str) -> &Counter {
-        let s = &*self.stats;
-        match name {
-            "handshake_timeouts" => &s.handshake_timeouts,
-            "preface_timeouts" => &s.preface_timeouts,
-            "idle_anonymous" => &s.idle_anonymous,
-            "broken" => &s.broken,
-            "refused_address" => &s.refused_address,
-            "refused_full" => &s.refused_full,
-            "refused_anonymous" => &s.refused_anonymous,
-            "write_stalls" => &s.write_stalls,
-            "over_allowance" => &s.over_allowance,
-            other => panic!("{other}"),
-        }
-    }
-}
-
-/// gRPC health, and three paths that tell what the edge does around a service.
-fn service(
-    finish_slow: Arc<Notify>,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
-    let routes = Routes::new(tonic_health::server::health_reporter().1).prepare();
-    tower::service_fn(move |request: Request<Body>| {
-        let (mut routes, finish_slow) = (routes.clone(), finish_slow.clone());
-        async move {
-            let text = match request.uri().path() {
-                "/test/slow" => {
-                    finish_slow.notified().await;
-                    "slow".to_owned()
-                }
-                "/test/big" => "b".repeat(64 << 20),
-                "/test/peer" => {
-                    let peer = request.extensions().get::<Peer>().unwrap();
-                    let who =
-                        peer.certificate.as_ref().map_or("nobody".to_owned(), |c| format!("{:?}", fingerprint(c)));
-                    format!("{} {who}", peer.address)
-                }
-                _ => return routes.call(request).await,
-            };
-            Ok(Response::new(Body::new(text)))
-        }
-    })
-}
-
-static PKI: LazyLock<Pki> = LazyLock::new(Pki::new);
-
-struct Pki {
-    root: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
-    user: (CertificateDer<'static>, PrivateKeyDer<'static>),
-}
-
-impl Pki {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key).unwrap().der().clone();
-        let issuer = Issuer::new(params, key);
-        let user = issue(&issuer, "spiffe://keyfob.example/org/acme/user/alice", ExtendedKeyUsagePurpose::ClientAuth);
-        Self { root, issuer, user }
-    }
-
-    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Keyed {
-        let (leaf, key) = issue(&self.issuer, name, usage);
-        Keyed { chain: vec![leaf], key }
-    }
-
-    /// A fresh certificate each time, and the configuration that shows it.
-    fn server(&self) -> (Arc<ServerConfig>, CertificateDer<'static>) {
-        let own = self.issue("spiffe://keyfob.example/server", ExtendedKeyUsagePurpose::ServerAuth);
-        let leaf = own.chain[0].clone();
-        (Arc::new(server_config(own, std::slice::from_ref(&self.root)).unwrap()), leaf)
-    }
-
-    fn client(&self, certificate: bool) -> Arc<ClientConfig> {
-        let own = certificate.then(|| Keyed { chain: vec![self.user.0.clone()], key: self.user.1.clone_key() });
-        Arc::new(client_config(Trust::Roots(vec![self.root.clone()]), own).unwrap())
-    }
-}
-
-fn issue(
-    issuer: &Issuer<'_, KeyPair>,
-    name: &str,
-    usage: ExtendedKeyUsagePurpose,
-) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
-    params.extended_key_usages = vec![usage];
-    let leaf = params.signed_by(&key, issuer).unwrap().der().clone();
-    (leaf, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-}
-
-// ================================================================ a client, frame by frame (RFC 9113, RFC 7541)
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const CHECK: &str = "/grpc.health.v1.Health/Check";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-#[derive(Clone)]
-struct Client {
-    address: SocketAddr,
-    from: Option<IpAddr>,
-    config: Arc<ClientConfig>,
-}
-
-impl Client {
-    fn from(self, address: IpAddr) -> Self {
-        Self { from: Some(address), ..self }
-    }
-
-    async fn tcp(&self) -> io::Result<TcpStream> {
-        let socket = TcpSocket::new_v4()?;
-        if let Some(address) = self.from {
-            socket.bind((address, 0).into())?;
-        }
-        socket.connect(self.address).await
-    }
-
-    async fn tls(&self) -> io::Result<Connection> {
-        let tcp = self.tcp().await?;
-        let name = ServerName::try_from("keyfob").unwrap();
-        let io = TlsConnector::from(self.config.clone()).connect(name, tcp).await?;
-        Ok(Connection { io, next_stream: 1, goaway: None })
-    }
-
-    async fn connect(&self) -> io::Result<Connection> {
-        let mut connection = self.tls().await?;
-        connection.greet().await?;
-        Ok(connection)
-    }
-}
-
-struct Connection {
-    io: TlsStream<TcpStream>,
-    next_stream: u32,
-    /// The code of a GOAWAY that was read.
-    goaway: Option<u32>,
-}
-
-impl Connection {
-    async fn greet(&mut self) -> io::Result<()> {
-        self.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.io.write_all(bytes).await?;
-        self.io.flush().await
-    }
-
-    /// Reads one frame and does what a client owes to it.
-    async fn step(&mut self) -> io::Result<Frame> {
-        let frame = read_frame(&mut self.io).await?;
-        match frame.kind {
-            SETTINGS if frame.flags & ACK == 0 => self.send(&self::frame(SETTINGS, ACK, 0, &[])).await?,
-            PING if frame.flags & ACK == 0 => self.send(&self::frame(PING, ACK, 0, &frame.payload)).await?,
-            GOAWAY => self.goaway = Some(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap())),
-            _ => {}
-        }
-        Ok(frame)
-    }
-
-    /// The body of the answer on a stream.
-    async fn answer(&mut self, stream: u32) -> io::Result<Vec<u8>> {
-        let mut body = vec![];
-        loop {
-            let frame = self.step().await?;
-            match frame.kind {
-                RST_STREAM if frame.stream == stream => return Err(io::ErrorKind::ConnectionAborted.into()),
-                DATA | HEADERS if frame.stream == stream => {
-                    if frame.kind == DATA {
-                        body.extend_from_slice(&frame.payload);
-                    }
-                    if frame.flags & END_STREAM != 0 {
-                        return Ok(body);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether a health check on this connection comes back as SERVING.
-    async fn is_served(&mut self) -> bool {
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        let asked = async {
-            self.send(&request(stream, CHECK)).await?;
-            self.answer(stream).await
-        };
-        let answer = timeout(PATIENCE, asked).await.expect("neither answer nor end");
-        // gRPC: not compressed, 2 bytes: field 1 = SERVING
-        answer.is_ok_and(|body| body == [0, 0, 0, 0, 2, 8, 1])
-    }
-}
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-async fn read_frame(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
-    let length = io.read_u24().await?;
-    let (kind, flags, stream) = (io.read_u8().await?, io.read_u8().await?, io.read_u32().await?);
-    let mut payload = vec![0; length as usize];
-    io.read_exact(&mut payload).await?;
-    Ok(Frame { kind, flags, stream, payload })
-}
-
-trait ReadU24 {
-    async fn read_u24(&mut self) -> io::Result<u32>;
-}
-
-impl<T: AsyncRead + Unpin> ReadU24 for T {
-    async fn read_u24(&mut self) -> io::Result<u32> {
-        Ok(u32::from(self.read_u8().await?) << 16 | u32::from(self.read_u16().await?))
-    }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A whole unary call with an empty message.
-fn request(stream: u32, path: &str) -> Vec<u8> {
-    [headers(stream, path, false, &[]), frame(DATA, END_STREAM, stream, &[0; 5])].concat()
-}
-
-fn headers(stream: u32, path: &str, end: bool, more: &[u8]) -> Vec<u8> {
-    let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-    frame(HEADERS, flags, stream, &[&block(path), more].concat())
-}
-
-/// A header block in as many frames as it needs, and no body.
-fn continuable(stream: u32, block: &[u8]) -> Vec<u8> {
-    let (first, rest) = block.split_at(16_000);
-    [frame(HEADERS, END_STREAM, stream, first), frame(CONTINUATION, END_HEADERS, stream, rest)].concat()
-}
-
-/// The headers of a gRPC call: two of HPACK's static table (POST, https), the others spelled out.
-fn block(path: &str) -> Vec<u8> {
-    let spelled = [(":path", path), (":authority", "keyfob"), ("content-type", "application/grpc"), ("te", "trailers")];
-    let spelled = spelled.into_iter().flat_map(|(name, value)| literal(name, value));
-    [0x83, 0x87].into_iter().chain(spelled).collect()
-}
-
-/// A field that enters no table.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [vec![0], string(name), string(value)].concat()
-}
-
-/// Length in HPACK's integer form (7-bit prefix), then the bytes as they are.
-fn string(text: &str) -> Vec<u8> {
-    let mut bytes = vec![];
-    if text.len() < 127 {
-        bytes.push(text.len() as u8);
-    } else {
-        bytes.push(127);
-        let mut rest = text.len() - 127;
-        while rest >= 128 {
-            bytes.push(rest as u8 | 128);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
-    }
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
-}
-
-/// Reads until the other side has ended the connection, in whatever way.
-async fn ended(io: &mut (impl AsyncRead + Unpin)) {
-    let mut discarded = [0; 1024];
-    while io.read(&mut discarded).await.is_ok_and(|n| n > 0) {}
 }
