@@ -56,7 +56,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::UserWhoAmI => &[(Nothing, "aaaaaauau")],
         Call::UserListUsers => &[(Nothing, "aaafffuau")],
         Call::UserInviteUser => &[(Nothing, "ffafffuau")],
-        Call::UserUpdateUser | Call::UserRemoveUser => &[(Alices, "ffafffu.u"), (Absent, "ff.fffu.u")],
+        Call::UserUpdateUser | Call::UserRemoveUser => &[(Alices, "ffafffu.u"), (Absent, "......u.u")],
         Call::AuditListAuditEntries | Call::AuditVerifyAudit => &[(Nothing, "ffafffuau")],
         // The agent's own service; the control plane does not serve it.
         Call::AgentStatusGetStatus | Call::AgentStatusWatchStatus => &[],

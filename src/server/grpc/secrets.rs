@@ -241,8 +241,8 @@ impl SecretService for SecretCalls {
                 let caller = tx.caller(&credential)?;
                 let mut rows = Vec::new();
                 for (line, name, variable, value) in &items {
-                    let owner = if shared { "" } else { person(&caller)?.as_str() };
-                    let existing = tx.secret_by_name(caller.org(), owner, name.as_str())?;
+                    let owner = if shared { Some("") } else { caller.user().map(UserName::as_str) };
+                    let existing = owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
                     let done = match existing {
                         Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
                             let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;

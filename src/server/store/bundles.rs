@@ -119,7 +119,7 @@ impl Tx<'_> {
     }
 
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
-        self.unrolled(org, row)?;
+        self.unrolled(org, row, i64::MAX as u64)?;
         let bound = row.bound(org);
         let key = DataKey::unwrap(self.keyring(), &sealed.kek_id, &bound, &sealed.wrapped_key)?.map_err(|_| altered(org, row, ALTERED))?;
         key.open_value(&bound, &sealed.ciphertext).map_err(|_| altered(org, row, ALTERED))

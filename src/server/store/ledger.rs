@@ -208,10 +208,10 @@ impl Tx<'_> {
         Ok(verifier.finish(head))
     }
 
-    /// The newest entry that changed this target.
-    pub fn last_change(&self, org: &OrgName, target: &str) -> Result<Option<u64>, Error> {
-        self.one("SELECT MAX(sequence) FROM audit WHERE org = ?1 AND target = ?2 AND outcome = 'done'", bind![org, target], |row| row.opt_int(0))
-            .map(|found| found.flatten().map(|s| s as u64))
+    /// The newest entry below `before` that changed this target.
+    pub fn last_change(&self, org: &OrgName, target: &str, before: u64) -> Result<Option<u64>, Error> {
+        let sql = "SELECT MAX(sequence) FROM audit WHERE org = ?1 AND target = ?2 AND outcome = 'done' AND sequence < ?3";
+        Ok(self.one(sql, bind![org, target, before], |row| row.opt_int(0))?.flatten().map(|s| s as u64))
     }
 }
 

@@ -251,7 +251,7 @@ impl Tx<'_> {
         let (kek_id, wrapped) = self
             .one("SELECT kek_id, wrapped_key FROM secrets WHERE org = ?1 AND id = ?2", bind![org, &row.id], |r| Ok((r.text(0)?, r.blob(1)?)))?
             .ok_or_else(|| Error::not_found("secret"))?;
-        self.unrolled(org, old)?;
+        self.unrolled(org, old, grant.sequence())?;
         let key = DataKey::unwrap(self.keyring(), &kek_id, &old.bound(org), &wrapped)?.map_err(|_| altered(org, old, ALTERED))?;
         let (kek_id, wrapped) = key.wrap(self.keyring(), &row.bound(org))?;
         self.execute(
@@ -424,9 +424,10 @@ impl Tx<'_> {
         )))
     }
 
-    /// Refuses a row that is older than the newest entry about it: somebody put an old one back.
-    pub(super) fn unrolled(&self, org: &OrgName, row: &SecretRow) -> Result<(), Error> {
-        match self.last_change(org, &format!("secret/{}", row.id))? {
+    /// Refuses a row that is older than the newest entry about it (below `before`, the change at hand): somebody put an old
+    /// one back.
+    pub(super) fn unrolled(&self, org: &OrgName, row: &SecretRow, before: u64) -> Result<(), Error> {
+        match self.last_change(org, &format!("secret/{}", row.id), before)? {
             Some(newest) if newest == row.sequence => Ok(()),
             _ => Err(altered(org, row, "an older row was put back")),
         }
