@@ -155,16 +155,16 @@ fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
         || args.iter().any(|a| a == "-ojson" || a == "--output=json");
     let stray = error.kind() == ErrorKind::UnknownArgument
         && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
-    if stray {
-        let failure = Failure::usage(format!(
-            "there is a word too many, not repeated here in case it is a secret: {}",
-            input::NOT_IN_ARGUMENTS
-        ));
-        return failed(&Out::new(if json { Format::Json } else { Format::Table }), &failure);
+    let text = error.render().to_string();
+    let text = text.trim_end();
+    let failure = Failure::usage(if stray {
+        format!("there is a word too many, not repeated here in case it is a secret: {}", input::NOT_IN_ARGUMENTS)
+    } else {
+        text.strip_prefix("error: ").unwrap_or(text).to_owned()
+    });
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
+        let _ = error.print(); // to stderr; where that is gone, there is nobody left to tell
+        return failure.exit();
     }
-    if json {
-        return failed(&Out::new(Format::Json), &Failure::usage(error.render().to_string().trim_end().to_owned()));
-    }
-    let _ = error.print(); // to stderr; where that is gone, there is nobody left to tell
-    Failure::usage("").exit()
+    failed(&Out::new(if json { Format::Json } else { Format::Table }), &failure)
 }

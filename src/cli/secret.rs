@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         name::{self, UserName},
-        value::{self, Delivery, Value},
+        value::{self, Delivery, Unfit, Value},
         variable::{Variable, variable_of},
     },
     wire::v1,
@@ -33,7 +33,7 @@ pub async fn create(remote: &Remote, out: &Out, args: SecretCreate) -> Done {
     });
     let delivery = if args.file { Delivery::File } else { Delivery::Env };
     let value = input::value(&args.source, &format!("Value of {name} (not shown): "), true).await?;
-    let told = check(&value, delivery, out, args.source.trim_newline)?;
+    let told = check(&value, delivery, "add --file", out, args.source.trim_newline)?;
     let reply = remote
         .call_sealed(async |sealer| {
             let request = v1::CreateSecretRequest {
@@ -160,7 +160,8 @@ pub async fn rotate(remote: &Remote, out: &Out, args: SecretRotate) -> Done {
     ));
     let delivery = Delivery::from(current.delivery());
     let value = input::value(&args.source, &format!("New value of {} (not shown): ", current.name), true).await?;
-    let told = check(&value, delivery, out, args.source.trim_newline)?;
+    let as_file = format!("delete it and create it anew with --file: keyfob secret delete {}", current.name);
+    let told = check(&value, delivery, &as_file, out, args.source.trim_newline)?;
     // By id: what was shown is what is replaced, even if another secret takes the name meanwhile.
     let r#ref = v1::SecretRef { id: current.id, ..r#ref };
     let reply = remote
@@ -285,8 +286,11 @@ fn not_found(failure: Failure) -> Failure {
 }
 
 /// Refuses what could not be stored, before it is sent; tells what is odd about the rest. Gives what was told.
-fn check(value: &Value, delivery: Delivery, out: &Out, trimmed: bool) -> Done<Vec<&'static str>> {
-    value::check(value.expose(), delivery).map_err(|e| Failure::refused("invalid_argument", e.to_string()))?;
+fn check(value: &Value, delivery: Delivery, as_file: &str, out: &Out, trimmed: bool) -> Done<Vec<&'static str>> {
+    value::check(value.expose(), delivery).map_err(|e| {
+        let next = if matches!(e, Unfit::Nul | Unfit::NotUtf8) { format!(": {as_file}") } else { String::new() };
+        Failure::refused("invalid_argument", format!("{e}{next}"))
+    })?;
     let odd = value::warnings(value.expose());
     for warning in &odd {
         out.warn(warning);
