@@ -93,10 +93,10 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
 fn check(entry: v1::BundleEntry) -> Result<Entry, Error> {
     let refused = |variable: &str, why: &dyn std::fmt::Display| Error::Local(format!("the bundle's ${variable} can't be installed ({why}); none of it was"));
     let variable = Variable::parse(&entry.variable).map_err(|_| Error::Local("the bundle has a variable that no shell would take; none of it was installed".into()))?;
-    if let Some(reserved) = reserved::class_of(&variable) {
-        if !(reserved.class == reserved::Class::RunsCode && entry.reserved_allowed) {
-            return Err(refused(variable.as_str(), &reserved));
-        }
+    if let Some(reserved) = reserved::class_of(&variable)
+        && !(reserved.class == reserved::Class::RunsCode && entry.reserved_allowed)
+    {
+        return Err(refused(variable.as_str(), &reserved));
     }
     let (delivery, origin) = (Delivery::from(entry.delivery()), entry.origin().word());
     let is_environment = entry.origin() == v1::Origin::Environment;

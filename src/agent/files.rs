@@ -128,10 +128,11 @@ const BUFFER: usize = 64 * 1024;
 
 /// Writes a set and puts it in place. `floor` is the weakest memory that the buffer may lie in.
 pub fn install(dir: &RuntimeDir, set: &Set<'_>, floor: Rung) -> Result<(), Error> {
-    if let Some(installed) = read_manifest(dir)? {
-        if installed.session == set.session && installed.sequence > set.sequence {
-            return Err(Error::Older { installed: installed.sequence, offered: set.sequence });
-        }
+    if let Some(installed) = read_manifest(dir)?
+        && installed.session == set.session
+        && installed.sequence > set.sequence
+    {
+        return Err(Error::Older { installed: installed.sequence, offered: set.sequence });
     }
     let mut writer = Writer { dir, buffer: SecretBuf::new(BUFFER, floor).map_err(io_error("secret memory", "getting it"))?, filled: 0, staged: Vec::new() };
     writer.remove_temporaries()?;

@@ -91,11 +91,11 @@ impl Keyring {
     pub fn get<T>(&self, id: &str, with: impl FnOnce(&Key) -> T) -> Result<T, Error> {
         let find = |keys: &[Key]| keys.iter().position(|k| k.id == id);
         let mut keys = self.keys();
-        if find(&keys).is_none() {
-            if let Ok(fresh) = read(&self.path) {
-                keys = Arc::new(fresh);
-                *self.keys.write().unwrap_or_else(|e| e.into_inner()) = keys.clone();
-            }
+        if find(&keys).is_none()
+            && let Ok(fresh) = read(&self.path)
+        {
+            keys = Arc::new(fresh);
+            *self.keys.write().unwrap_or_else(|e| e.into_inner()) = keys.clone();
         }
         match find(&keys) {
             Some(at) => Ok(with(&keys[at])),

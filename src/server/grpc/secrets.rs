@@ -65,7 +65,7 @@ impl SecretService for SecretCalls {
                 let caller = tx.caller(&credential)?;
                 let new = New { name, variable, variable_overridden, shared, auto_install: !request.no_auto_install, delivery, description };
                 let row = create(tx, &caller, new, &value)?;
-                Ok(Shown::of(tx, &caller, row)?)
+                Shown::of(tx, &caller, row)
             })
             .await?;
         if secret.precedence == v1::Precedence::OverridesShared {
