@@ -1,12 +1,12 @@
 //! Memory for values: neither swapped, nor dumped, nor (on the best rung) readable by the kernel itself.
 //!
 //! ```text
-//! memfd_secret  pages leave the kernel's own map; reading /proc/PID/mem gives EIO, also to root (Linux 5.14; on by default from 6.5)
-//! mlock         anonymous, locked, MADV_DONTDUMP; wiped in a forked child
+//! memfd_secret  pages leave the kernel's own map: /proc/PID/mem gives EIO, also to root (Linux 5.14; by default from 6.5)
+//! mlock         anonymous, locked against swapping, MADV_DONTDUMP
 //! none          anonymous, MADV_DONTDUMP; only where the caller accepts it
 //! ```
 //!
-//! The only `unsafe` of the package is here: mapping, unmapping, and the slices over what is mapped.
+//! A forked child sees none of it. The only `unsafe` of the package is here: mapping, unmapping, and the slices over what is mapped.
 #![allow(unsafe_code)] // maps memory; every block states what it relies on
 
 use std::{
@@ -68,7 +68,7 @@ impl SecretBuf {
             }
         }
         Err(io::Error::other(format!(
-            "no secret memory for {len} bytes ({refused}the weakest allowed is {}). Raise LimitMEMLOCK=, or boot with secretmem.enable=1, or allow a weaker one",
+            "no secret memory for {len} bytes ({refused}weaker than {} is not allowed). Raise LimitMEMLOCK=, or boot with secretmem.enable=1, or allow a weaker one",
             floor.as_str()
         )))
     }
@@ -76,7 +76,8 @@ impl SecretBuf {
     /// On exactly this rung.
     fn on(rung: Rung, len: usize) -> io::Result<Self> {
         const PAGE: usize = 4096;
-        let mapped = len.max(1).checked_next_multiple_of(PAGE).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapped =
+            len.max(1).checked_next_multiple_of(PAGE).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::OutOfMemory)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let start = match rung {
             Rung::MemfdSecret => {
@@ -93,12 +94,14 @@ impl SecretBuf {
         };
         // From here on the drop unmaps it.
         let buf = Self { start: start.cast(), len, mapped, rung };
-        if rung != Rung::MemfdSecret {
-            // SAFETY: these advise on a mapping that `buf` owns, and change no byte of it in this process.
-            unsafe {
-                madvise(start, mapped.get(), MmapAdvise::MADV_DONTDUMP)?;
-                let _ = madvise(start, mapped.get(), MmapAdvise::MADV_WIPEONFORK); // Linux 4.14; a fork without exec is not ours
-            }
+        let (advice, for_child) = match rung {
+            // The kernel keeps it out of dumps by itself; a child that dropped its copy would wipe ours.
+            Rung::MemfdSecret => (None, MmapAdvise::MADV_DONTFORK),
+            Rung::Mlock | Rung::None => (Some(MmapAdvise::MADV_DONTDUMP), MmapAdvise::MADV_WIPEONFORK),
+        };
+        for advice in advice.into_iter().chain([for_child]) {
+            // SAFETY: advises on a mapping that `buf` owns, and changes no byte of it in this process.
+            unsafe { madvise(start, mapped.get(), advice)? };
         }
         if rung == Rung::Mlock {
             // SAFETY: locks a mapping that `buf` owns; unmapping unlocks it.
@@ -168,45 +171,89 @@ impl Drop for SecretBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Read, os::unix::fs::FileExt};
+    use std::{
+        fs::File,
+        io::{Read, Write},
+        os::unix::fs::FileExt,
+    };
 
     use super::*;
 
-    /// Reads our own memory at an address, as root's debugger would.
-    fn peek(address: usize, len: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        File::open("/proc/self/mem")?.read_exact_at(&mut bytes, address as u64)?;
-        Ok(bytes)
+    const CANARY: usize = 32;
+
+    /// How often 32 bytes occur in all memory of this process, read as a debugger of root's would. They are told inverted,
+    /// so that asking makes no copy, and the window that is read through is left out.
+    fn copies(inverted: &[u8; CANARY]) -> usize {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut maps = String::new();
+        File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
+        let mut window = SecretBuf::on(Rung::None, 1 << 20).unwrap();
+        let own = window.as_ptr() as u64..window.as_ptr() as u64 + window.len() as u64;
+        let mut found = 0;
+        for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with('r'))) {
+            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+            // Neighbours that are mapped alike are told as one.
+            for (mut at, end) in [(start, end.min(own.start)), (start.max(own.end), end)] {
+                while at < end {
+                    let len = window.len().min((end - at) as usize);
+                    if memory.read_exact_at(&mut window[..len], at).is_ok() {
+                        let here = |w: &[u8]| w[0] == !inverted[0] && w.iter().zip(inverted).all(|(w, i)| *w == !i);
+                        found += window[..len].windows(CANARY).filter(|w| here(w)).count();
+                    }
+                    at += if len == window.len() { (len - CANARY + 1) as u64 } else { len as u64 };
+                }
+            }
+        }
+        found
     }
 
     #[test]
     fn every_rung_holds_bytes_and_hides_them_as_it_says() {
-        for (rung, readable) in [(Rung::MemfdSecret, false), (Rung::Mlock, true), (Rung::None, true)] {
+        for (rung, while_held) in [(Rung::MemfdSecret, 0), (Rung::Mlock, 1), (Rung::None, 1)] {
             let mut buf = match SecretBuf::on(rung, 5000) {
                 Ok(buf) => buf,
-                // Linux before 6.5 needs secretmem.enable=1.
-                Err(e) if rung == Rung::MemfdSecret && e.raw_os_error() == Some(libc::ENOSYS) => continue,
+                Err(e) if rung == Rung::MemfdSecret && e.raw_os_error() == Some(libc::ENOSYS) => {
+                    writeln!(io::stderr(), "not tested: memfd_secret; before Linux 6.5 it needs secretmem.enable=1")
+                        .unwrap();
+                    continue;
+                }
                 Err(e) => panic!("{}: {e}", rung.as_str()),
             };
             assert!(buf.iter().all(|b| *b == 0) && buf.len() == 5000);
-            buf[4000..4007].copy_from_slice(b"hunter2");
-            assert_eq!(&buf[4000..4007], b"hunter2");
-            let seen = peek(buf.as_ptr() as usize + 4000, 7);
-            assert_eq!(seen.is_ok_and(|bytes| bytes == b"hunter2"), readable, "{}", rung.as_str());
-            assert!(!format!("{buf:?}").contains("hunter2"));
+            // Straight from the kernel into the buffer: no other copy was ever made.
+            let canary = 4000..4000 + CANARY;
+            File::open("/dev/urandom").unwrap().read_exact(&mut buf[canary.clone()]).unwrap();
+            let inverted = std::array::from_fn(|i| !buf[canary.start + i]);
+            let peeked = File::open("/proc/self/mem").unwrap().read_at(&mut [0; 4], buf.as_ptr() as u64);
+            match rung {
+                Rung::MemfdSecret => assert_eq!(peeked.unwrap_err().raw_os_error(), Some(libc::EIO)),
+                Rung::Mlock | Rung::None => assert_eq!(peeked.unwrap(), 4),
+            }
+            assert_eq!(copies(&inverted), while_held, "{} while held", rung.as_str());
+            assert!(!format!("{buf:?}").contains(&format!("{:?}", &buf[canary])));
+            drop(buf);
+            assert_eq!(copies(&inverted), 0, "{} after drop", rung.as_str());
         }
     }
 
     #[test]
-    fn locked_memory_is_locked_and_out_of_dumps() {
-        let buf = SecretBuf::on(Rung::Mlock, 4096).unwrap();
-        let mut maps = String::new();
-        File::open("/proc/self/smaps").unwrap().read_to_string(&mut maps).unwrap();
-        let start = format!("{:x}-", buf.as_ptr() as usize);
-        let flags = maps.split_inclusive("VmFlags:").zip(maps.split("VmFlags:").skip(1));
-        let flags = flags.filter(|(entry, _)| entry.contains(&start)).map(|(_, rest)| rest.lines().next().unwrap_or_default()).next().unwrap();
-        for flag in ["lo", "dd", "wf"] {
-            assert!(flags.split_whitespace().any(|f| f == flag), "{flag} is not among {flags}");
+    fn the_kernel_knows_what_it_is() {
+        // proc_pid_smaps(5): locked, not dumped, wiped in a child, not copied to a child
+        for (rung, expected) in [
+            (Rung::MemfdSecret, &["lo", "dd", "dc"][..]),
+            (Rung::Mlock, &["lo", "dd", "wf"]),
+            (Rung::None, &["dd", "wf"]),
+        ] {
+            let Ok(buf) = SecretBuf::on(rung, 4096) else { continue }; // the test above tells why not
+            let mut maps = String::new();
+            File::open("/proc/self/smaps").unwrap().read_to_string(&mut maps).unwrap();
+            let start = format!("{:x}-", buf.as_ptr() as usize);
+            let ours = maps.lines().skip_while(|line| !line.starts_with(&start));
+            let flags = ours.into_iter().find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+            for flag in expected {
+                assert!(flags.split_whitespace().any(|f| f == *flag), "{}: {flag} is not in {flags}", rung.as_str());
+            }
         }
     }
 
@@ -214,8 +261,20 @@ mod tests {
     fn the_floor_counts() {
         assert!(SecretBuf::new(0, Rung::None).unwrap().is_empty());
         assert!(SecretBuf::new(16, Rung::Mlock).unwrap().rung() <= Rung::Mlock);
-        let refused = SecretBuf::new(usize::MAX, Rung::None).unwrap_err().to_string();
-        assert!(refused.contains("LimitMEMLOCK"), "{refused}");
+        for (len, floor, tried) in [
+            (usize::MAX, Rung::None, &["memfd_secret: ", "mlock: ", "none: "][..]),
+            (1 << 50, Rung::None, &["memfd_secret: ", "mlock: ", "none: "]),
+            (1 << 50, Rung::Mlock, &["memfd_secret: ", "mlock: "]),
+            (1 << 50, Rung::MemfdSecret, &["memfd_secret: "]),
+        ] {
+            let refused = SecretBuf::new(len, floor).unwrap_err().to_string();
+            for part in ["memfd_secret: ", "mlock: ", "none: "] {
+                assert_eq!(refused.contains(part), tried.contains(&part), "{refused}");
+            }
+            for next in ["LimitMEMLOCK=", "secretmem.enable=1"] {
+                assert!(refused.contains(next), "{refused}");
+            }
+        }
     }
 
     #[test]
@@ -225,7 +284,9 @@ mod tests {
         ftruncate(&fd, 4096).unwrap();
         let size = NonZeroUsize::new(4096).unwrap();
         // SAFETY: a fresh mapping that the buffer below owns from here on.
-        let start = unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &fd, 0).unwrap() };
+        let start = unsafe {
+            mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &fd, 0).unwrap()
+        };
         let mut buf = SecretBuf { start: start.cast(), len: 4096, mapped: size, rung: Rung::None };
         buf[..7].copy_from_slice(b"hunter2");
         let file = File::from(fd);
