@@ -1,14 +1,19 @@
 //! Where our own log lines go: the journal with their fields where systemd runs us, else standard error. `KEYFOB_LOG` sets
-//! what is logged (`info` by default; the syntax is `tracing-subscriber`'s). Lines hold names and counts, never values; the
+//! what is logged: a level, or `target=level` with commas between; `info` by default. Lines hold names and counts, never values; the
 //! types that carry values have no `Debug` that would print one.
 
 use std::os::unix::fs::MetadataExt;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Called once, first thing, by a program.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("KEYFOB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var("KEYFOB_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
     // A second call (a program inside a program) keeps the first subscriber.
     let _ = match tracing_journald::layer() {

@@ -54,16 +54,6 @@ pub struct PreviewItem {
     pub delivery: Delivery,
 }
 
-/// One session that a version of a secret reached.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    pub session: String,
-    pub user: String,
-    pub version: String,
-    pub delivered_at: i64,
-    pub live: bool,
-}
-
 /// Where a candidate's value is.
 enum Source {
     Secret(Box<SecretRow>, Sealed),

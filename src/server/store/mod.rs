@@ -20,11 +20,11 @@ mod secrets;
 mod sessions;
 mod users;
 
-pub use bundles::{Bundle, Delivered, PreviewItem};
+pub use bundles::{Bundle, PreviewItem};
 pub use environments::{EnvironmentRow, EnvironmentVersionRow, VariableChange};
 pub use identities::{Credential, Redeemed};
 pub use ledger::{AuditFilter, Detail, Grant, View};
-pub use secrets::{NewSecret, SecretEdit, SecretRow, VersionRow};
+pub use secrets::{Delivered, NewSecret, SecretEdit, SecretRow, VersionRow};
 pub use sessions::{SessionRow, SessionState};
 pub use users::UserRow;
 

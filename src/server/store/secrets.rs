@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{Bind, Error, Grant, Row, Tx, View, bind, bundles::Delivered, new_id};
+use super::{Bind, Error, Grant, Row, Tx, View, bind, new_id};
 use crate::{
     domain::{
         audit::{Fact, Outcome},
@@ -107,6 +107,16 @@ pub struct VersionRow {
     pub created_by: String,
     pub created_at: i64,
     pub replaced_at: Option<i64>,
+}
+
+/// One session that a version of a secret reached.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    pub session: String,
+    pub user: String,
+    pub version: String,
+    pub delivered_at: i64,
+    pub live: bool,
 }
 
 pub struct NewSecret<'a> {
