@@ -7,28 +7,36 @@
 //! ```
 //!
 //! All new files are written first, under temporary names that nobody else can open (mode 0600, `O_EXCL`), given their
-//! final mode 0640 and group, and read back. Only then are they renamed into place, `manifest.json` last: a reader sees each
-//! file whole, old or new, and a manifest tells that the whole set is there. Files that are not in the set any more go
-//! after that. Whatever fails before the first rename leaves the old set as it was.
+//! group and final mode 0640, and read back. Only then are they renamed into place, `manifest.json` last, and what is not in
+//! the set any more goes after that. So a reader sees each file whole, old or new; no file is older than the manifest says;
+//! and whatever fails before the first rename leaves the old set as it was.
+//!
+//! `NAME` is the secret's name. Two file secrets may share it, a private and a shared one with different variables: in the
+//! order of the set the second is `NAME@2`, which is no name of any secret. Whoever reads the variable need not care.
 //!
 //! Values go from the bundle's memory through one buffer of secret memory into the files; no other copy is made. Nothing is
 //! synced: these are file systems in memory, and a machine that loses power loses them by design.
 
-use std::{fmt, io, os::fd::OwnedFd};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
-    sys::stat::{Mode, fchmod, fstat},
+    sys::stat::{Mode, fchmod},
     unistd::{UnlinkatFlags, fchown, read, unlinkat, write},
 };
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::runtime_dir::{self, RuntimeDir, names_in};
+use super::runtime_dir::{self, FILES, MANIFEST, RuntimeDir, TEMPORARY, names_in, wipe};
 use crate::{
     domain::{
         env_file::{Entry, Format, NotText, render},
+        name::{BadName, SecretName},
         value::Delivery,
         variable::Variable,
     },
@@ -89,25 +97,48 @@ pub struct Installed {
 
 #[derive(Debug)]
 pub enum Error {
-    Io { file: String, what: &'static str, cause: io::Error },
+    /// Before anything was put in place.
+    Io {
+        file: String,
+        what: &'static str,
+        cause: io::Error,
+    },
+    /// While the new files were put in place.
+    Unfinished {
+        file: String,
+        what: &'static str,
+        cause: io::Error,
+    },
     Dir(runtime_dir::Error),
     NotText(NotText),
-    ReadBack { file: String },
-    Older { installed: u64, offered: u64 },
+    Name(BadName),
+    ReadBack {
+        file: String,
+    },
+    Older {
+        installed: u64,
+        offered: u64,
+    },
     Manifest(String),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { file, what, cause } => write!(f, "{file}: {what}: {cause}; the files that were there before are untouched"),
+            Self::Io { file, what, cause } => {
+                write!(f, "{file}: {what}: {cause}; the files that were there before are untouched")
+            }
+            Self::Unfinished { file, what, cause } => {
+                write!(f, "{file}: {what}: {cause}; some files are new and some old, so run the agent again")
+            }
             Self::Dir(error) => error.fmt(f),
             Self::NotText(error) => error.fmt(f),
+            Self::Name(error) => write!(f, "no file can be made: {error}"),
             Self::ReadBack { file } => write!(f, "{file} does not read back as it was written; nothing was installed"),
             Self::Older { installed, offered } => {
                 write!(f, "bundle {offered} is older than {installed}, which is installed; an agent never goes back")
             }
-            Self::Manifest(cause) => write!(f, "manifest.json: {cause}"),
+            Self::Manifest(cause) => write!(f, "manifest.json {cause}"),
         }
     }
 }
@@ -120,12 +151,6 @@ impl From<runtime_dir::Error> for Error {
     }
 }
 
-const MANIFEST: &str = "manifest.json";
-const FILES: &str = "files";
-/// What temporary names start with. They all lie beside the files of fixed names, so no secret's name can look like one.
-const TEMPORARY: &str = ".new-";
-const BUFFER: usize = 64 * 1024;
-
 /// Writes a set and puts it in place. `floor` is the weakest memory that the buffer may lie in.
 pub fn install(dir: &RuntimeDir, set: &Set<'_>, floor: Rung) -> Result<(), Error> {
     if let Some(installed) = read_manifest(dir)?
@@ -134,55 +159,44 @@ pub fn install(dir: &RuntimeDir, set: &Set<'_>, floor: Rung) -> Result<(), Error
     {
         return Err(Error::Older { installed: installed.sequence, offered: set.sequence });
     }
-    let mut writer = Writer { dir, buffer: SecretBuf::new(BUFFER, floor).map_err(io_error("secret memory", "getting it"))?, filled: 0, staged: Vec::new() };
-    writer.remove_temporaries()?;
-    let staged = stage(&mut writer, set);
-    if staged.is_err() {
-        let _ = writer.remove_temporaries();
+    remove_temporaries(dir)?; // of a run that was killed
+    let manifest = manifest(dir, set)?;
+    let done = stage(dir, set, &manifest, floor).and_then(|staged| commit(dir, &staged));
+    if done.is_err() {
+        let _ = remove_temporaries(dir);
     }
-    staged?;
-    writer.commit(set)
+    done
 }
 
 /// What is installed now, if anything is.
 pub fn read_manifest(dir: &RuntimeDir) -> Result<Option<Manifest>, Error> {
-    let fd = match openat(dir.fd(), MANIFEST, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(e) => return Err(io_error(MANIFEST, "opening it")(e)),
-    };
-    serde_json::from_reader(io::BufReader::new(std::fs::File::from(fd))).map(Some).map_err(|e| Error::Manifest(format!("can't be read: {e}")))
+    match openat(dir.fd(), MANIFEST, READ, Mode::empty()) {
+        Ok(fd) => serde_json::from_reader(io::BufReader::new(std::fs::File::from(fd))).map(Some).map_err(|e| {
+            Error::Manifest(format!(
+                "can't be read ({e}); nothing was installed. Remove it to have all files made anew"
+            ))
+        }),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(e) => Err(before(MANIFEST, "opening it")(e)),
+    }
 }
 
-/// Writes every file of the set under its temporary name.
-fn stage(writer: &mut Writer<'_>, set: &Set<'_>) -> Result<(), Error> {
-    let mut manifest = Manifest {
-        bundle_version: set.bundle_version.to_owned(),
-        sequence: set.sequence,
-        organization: set.organization.to_owned(),
-        session: set.session.to_owned(),
-        user: set.user.to_owned(),
-        environment: set.environment.to_owned(),
-        environment_version: set.environment_version,
-        memory: set.memory.as_str().to_owned(),
-        files: writer.dir.rung().as_str().to_owned(),
-        installed_at: set.installed_at.format(&Rfc3339).unwrap_or_default(),
-        variables: Vec::new(),
-    };
-    let root = writer.dir.path().join(FILES);
+/// What the set will say of itself, and where each file will be.
+fn manifest(dir: &RuntimeDir, set: &Set<'_>) -> Result<Manifest, Error> {
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let mut variables = Vec::with_capacity(set.items.len());
     for item in set.items {
         let path = match item.delivery {
             Delivery::Env => None,
             Delivery::File => {
-                let path = root.join(item.name);
-                Some(path.to_str().ok_or_else(|| Error::Manifest("the runtime directory's path is not UTF-8".into()))?.to_owned())
+                SecretName::parse(item.name).map_err(Error::Name)?; // no `/`, and neither `.` nor `..`
+                let count = taken.entry(item.name).and_modify(|n| *n += 1).or_insert(1);
+                let name = if *count == 1 { item.name.to_owned() } else { format!("{}@{count}", item.name) };
+                let path = dir.path().join(FILES).join(name).into_os_string().into_string();
+                Some(path.map_err(|_| Error::Manifest("can't name the directory, whose path is not UTF-8".into()))?)
             }
         };
-        if path.is_some() {
-            let staged = writer.staged.len();
-            writer.write(Place { directory: Some(FILES), name: item.name.to_owned(), staged }, |sink| sink(item.value))?;
-        }
-        manifest.variables.push(Installed {
+        variables.push(Installed {
             variable: item.variable.to_string(),
             name: item.name.to_owned(),
             origin: item.origin.to_owned(),
@@ -191,98 +205,184 @@ fn stage(writer: &mut Writer<'_>, set: &Set<'_>) -> Result<(), Error> {
             path,
         });
     }
-    let entries = |manifest: &Manifest| -> Result<(), NotText> {
-        // Checked before anything is written, so that rendering can't fail on a value.
-        for (item, installed) in set.items.iter().zip(&manifest.variables) {
-            Entry::new(item.variable, installed.path.as_ref().map_or(item.value, |p| p.as_bytes()))?;
-        }
-        Ok(())
-    };
-    entries(&manifest).map_err(Error::NotText)?;
-    for format in Format::ALL {
-        let staged = writer.staged.len();
-        writer.write(Place { directory: None, name: format.file_name().to_owned(), staged }, |sink| {
-            let entries = set.items.iter().zip(&manifest.variables);
-            let entries = entries.filter_map(|(item, installed)| Entry::new(item.variable, installed.path.as_ref().map_or(item.value, |p| p.as_bytes())).ok());
-            render(entries, format, sink)
-        })?;
-    }
-    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Manifest(e.to_string()))?;
-    let staged = writer.staged.len();
-    writer.write(Place { directory: None, name: MANIFEST.to_owned(), staged }, |sink| {
-        sink(&json)?;
-        sink(b"\n")
+    Ok(Manifest {
+        bundle_version: set.bundle_version.to_owned(),
+        sequence: set.sequence,
+        organization: set.organization.to_owned(),
+        session: set.session.to_owned(),
+        user: set.user.to_owned(),
+        environment: set.environment.to_owned(),
+        environment_version: set.environment_version,
+        memory: set.memory.as_str().to_owned(),
+        files: dir.rung().as_str().to_owned(),
+        installed_at: set.installed_at.format(&Rfc3339).map_err(|e| Error::Manifest(format!("can't be dated: {e}")))?,
+        variables,
     })
 }
 
-/// Where a file will be, and its number among the temporaries.
+/// Writes every file of the set under its temporary name.
+fn stage(dir: &RuntimeDir, set: &Set<'_>, manifest: &Manifest, floor: Rung) -> Result<Vec<Place>, Error> {
+    let items = || set.items.iter().zip(&manifest.variables);
+    // Made first, so that nothing is written if a value can't be.
+    let entries: Vec<Entry<'_>> = items()
+        .map(|(item, said)| Entry::new(item.variable, said.path.as_ref().map_or(item.value, |path| path.as_bytes())))
+        .collect::<Result<_, _>>()
+        .map_err(Error::NotText)?;
+    let json = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Manifest(format!("can't be written: {e}")))?;
+
+    let mut buffer = Buffer::new(floor).map_err(|cause| before("the buffer", "getting memory for it")(cause))?;
+    let mut staged = Vec::new();
+    let mut add = |place: Place, content: &Content<'_>| -> Result<(), Error> {
+        write_one(dir, &mut buffer, &place, &temporary(staged.len()), content)?;
+        staged.push(place);
+        Ok(())
+    };
+    for (item, said) in items() {
+        if let Some(name) = said.path.as_deref().and_then(|path| path.rsplit('/').next()) {
+            add(Place { directory: Some(FILES), name: name.to_owned() }, &|sink| sink(item.value))?;
+        }
+    }
+    for format in Format::ALL {
+        let place = Place { directory: None, name: format.file_name().to_owned() };
+        add(place, &|sink| render(entries.iter().copied(), format, sink))?;
+    }
+    add(Place { directory: None, name: MANIFEST.to_owned() }, &|sink| {
+        sink(&json)?;
+        sink(b"\n")
+    })?;
+    Ok(staged)
+}
+
+/// Where a file will be.
 struct Place {
     directory: Option<&'static str>,
     name: String,
-    staged: usize,
 }
 
-impl Place {
-    fn temporary(&self) -> String {
-        format!("{TEMPORARY}{}", self.staged)
-    }
-
-    fn shown(&self) -> String {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.directory {
-            Some(directory) => format!("{directory}/{}", self.name),
-            None => self.name.clone(),
+            Some(directory) => write!(f, "{directory}/{}", self.name),
+            None => f.write_str(&self.name),
         }
     }
 }
 
-struct Writer<'a> {
-    dir: &'a RuntimeDir,
-    buffer: SecretBuf,
+fn temporary(number: usize) -> String {
+    format!("{TEMPORARY}{number}")
+}
+
+/// Gives a file's content to a sink, slice by slice, the same each time.
+type Content<'a> = dyn Fn(&mut Sink<'_>) -> Result<(), Stop> + 'a;
+type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Stop> + 'a;
+
+/// What ends the streaming of a content.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    Io(Errno),
+    /// The file holds something else.
+    Differs,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno)
+    }
+}
+
+/// Streams one file out, then streams the same again against what the file reads back as.
+fn write_one(
+    dir: &RuntimeDir,
+    buffer: &mut Buffer,
+    place: &Place,
+    temporary: &str,
+    content: &Content<'_>,
+) -> Result<(), Error> {
+    let fail = |what| before(&place.to_string(), what);
+    let stop = |what| {
+        move |stop| match stop {
+            Stop::Io(errno) => before(&place.to_string(), what)(errno),
+            Stop::Differs => Error::ReadBack { file: place.to_string() },
+        }
+    };
+    let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = openat(dir.fd(), temporary, new, Mode::S_IRUSR | Mode::S_IWUSR).map_err(fail("making it"))?;
+    buffer.write(&fd, content).map_err(stop("writing it"))?;
+    // The group first: until then the mode would open it to another.
+    fchown(&fd, None, dir.group()).map_err(fail("giving it to the session's group"))?;
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP).map_err(fail("setting its mode"))?;
+    let fd = openat(dir.fd(), temporary, READ, Mode::empty()).map_err(fail("reading it back"))?;
+    buffer.compare(&fd, content).map_err(stop("reading it back"))
+}
+
+/// Puts everything staged in place, in its order, and removes what is not in the set.
+fn commit(dir: &RuntimeDir, staged: &[Place]) -> Result<(), Error> {
+    let files = dir.subdirectory(FILES)?;
+    for (number, place) in staged.iter().enumerate() {
+        let into = if place.directory.is_some() { files.as_fd() } else { dir.fd() };
+        renameat(dir.fd(), temporary(number).as_str(), into, place.name.as_str())
+            .map_err(unfinished(&place.to_string(), "putting it in place"))?;
+    }
+    let kept = |name: &str| staged.iter().any(|place| place.directory.is_some() && place.name == name);
+    for name in names_in(files.as_fd()).map_err(unfinished(FILES, "listing it"))?.iter().filter(|name| !kept(name)) {
+        // Not overwritten: somebody may be reading it, as with those that were just replaced.
+        unlinkat(&files, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(unfinished(name, "removing it"))?;
+    }
+    Ok(())
+}
+
+fn remove_temporaries(dir: &RuntimeDir) -> Result<(), Error> {
+    for name in names_in(dir.fd()).map_err(before("the directory", "listing it"))? {
+        if name.starts_with(TEMPORARY) {
+            wipe(dir.fd(), &name).map_err(before(&name, "removing it"))?;
+        }
+    }
+    Ok(())
+}
+
+fn before<E: Into<io::Error>>(file: &str, what: &'static str) -> impl FnOnce(E) -> Error + use<E> {
+    let file = file.to_owned();
+    move |cause| Error::Io { file, what, cause: cause.into() }
+}
+
+fn unfinished(file: &str, what: &'static str) -> impl FnOnce(Errno) -> Error + use<> {
+    let file = file.to_owned();
+    move |cause| Error::Unfinished { file, what, cause: cause.into() }
+}
+
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Secret memory between values and files, for both directions.
+struct Buffer {
+    memory: SecretBuf,
     filled: usize,
-    staged: Vec<Place>,
+    taken: usize,
 }
 
-impl Writer<'_> {
-    /// Streams one file out, then streams the same again against what the file reads back as.
-    fn write(&mut self, place: Place, content: impl Fn(&mut dyn FnMut(&[u8]) -> nix::Result<()>) -> nix::Result<()>) -> Result<(), Error> {
-        let temporary = place.temporary();
-        let fail = |what| io_error(&place.shown(), what);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(self.dir.fd(), temporary.as_str(), flags, Mode::from_bits_truncate(0o600)).map_err(fail("making it"))?;
-        content(&mut |slice| self.put(&fd, slice)).and_then(|()| self.flush(&fd)).map_err(fail("writing it"))?;
-        // The group first: a change of owner may take mode bits away.
-        fchown(&fd, None, self.dir.group()).map_err(fail("giving it to the session's group"))?;
-        fchmod(&fd, Mode::from_bits_truncate(0o640)).map_err(fail("setting its mode"))?;
-        drop(fd);
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(self.dir.fd(), temporary.as_str(), flags, Mode::empty()).map_err(fail("reading it back"))?;
-        let same = content(&mut |slice| self.compare(&fd, slice)).and_then(|()| at_end(&fd));
-        let mode = fstat(&fd).map(|s| s.st_mode & 0o7777).map_err(fail("reading it back"))?;
-        self.buffer.fill(0);
-        match same {
-            Ok(()) if mode == 0o640 => {}
-            Ok(()) | Err(Errno::EILSEQ) => return Err(Error::ReadBack { file: place.shown() }),
-            Err(e) => return Err(fail("reading it back")(e)),
-        }
-        self.staged.push(place);
-        Ok(())
+impl Buffer {
+    fn new(floor: Rung) -> io::Result<Self> {
+        Ok(Self { memory: SecretBuf::new(64 * 1024, floor)?, filled: 0, taken: 0 })
     }
 
-    fn put(&mut self, fd: &OwnedFd, mut slice: &[u8]) -> nix::Result<()> {
-        while !slice.is_empty() {
-            if self.filled == BUFFER {
-                self.flush(fd)?;
+    fn write(&mut self, fd: &OwnedFd, content: &Content<'_>) -> Result<(), Stop> {
+        self.filled = 0;
+        content(&mut |mut slice| {
+            while !slice.is_empty() {
+                if self.filled == self.memory.len() {
+                    self.flush(fd)?;
+                }
+                let (now, later) = slice.split_at(slice.len().min(self.memory.len() - self.filled));
+                self.memory[self.filled..self.filled + now.len()].copy_from_slice(now);
+                self.filled += now.len();
+                slice = later;
             }
-            let (now, later) = slice.split_at(slice.len().min(BUFFER - self.filled));
-            self.buffer[self.filled..self.filled + now.len()].copy_from_slice(now);
-            self.filled += now.len();
-            slice = later;
-        }
-        Ok(())
+            Ok(())
+        })?;
+        Ok(self.flush(fd)?)
     }
 
     fn flush(&mut self, fd: &OwnedFd) -> nix::Result<()> {
-        let mut rest = &self.buffer[..self.filled];
+        let mut rest = &self.memory[..self.filled];
         while !rest.is_empty() {
             let written = write(fd, rest)?;
             rest = &rest[written..];
@@ -291,57 +391,63 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn compare(&mut self, fd: &OwnedFd, mut slice: &[u8]) -> nix::Result<()> {
-        while !slice.is_empty() {
-            let want = slice.len().min(BUFFER);
-            let got = read(fd, &mut self.buffer[..want])?;
-            if got == 0 || self.buffer[..got] != slice[..got] {
-                return Err(Errno::EILSEQ);
+    fn compare(&mut self, fd: &OwnedFd, content: &Content<'_>) -> Result<(), Stop> {
+        (self.filled, self.taken) = (0, 0);
+        content(&mut |mut slice| {
+            while !slice.is_empty() {
+                if self.taken == self.filled && !self.fill(fd)? {
+                    return Err(Stop::Differs);
+                }
+                let (now, later) = slice.split_at(slice.len().min(self.filled - self.taken));
+                if self.memory[self.taken..self.taken + now.len()] != *now {
+                    return Err(Stop::Differs);
+                }
+                self.taken += now.len();
+                slice = later;
             }
-            slice = &slice[got..];
-        }
-        Ok(())
+            Ok(())
+        })?;
+        if self.taken < self.filled || self.fill(fd)? { Err(Stop::Differs) } else { Ok(()) }
     }
 
-    /// Puts everything staged in place, the manifest last, and removes what is not in the set.
-    fn commit(mut self, set: &Set<'_>) -> Result<(), Error> {
-        let files = self.dir.subdirectory(FILES)?;
-        for place in std::mem::take(&mut self.staged) {
-            let to = match place.directory {
-                Some(_) => renameat(self.dir.fd(), place.temporary().as_str(), &files, place.name.as_str()),
-                None => renameat(self.dir.fd(), place.temporary().as_str(), self.dir.fd(), place.name.as_str()),
-            };
-            to.map_err(io_error(&place.shown(), "putting it in place"))?;
-        }
-        let kept = |name: &String| set.items.iter().any(|item| item.delivery == Delivery::File && item.name == name);
-        for name in names_in(std::os::fd::AsFd::as_fd(&files)).map_err(io_error(FILES, "listing it"))?.iter().filter(|name| !kept(name)) {
-            unlinkat(&files, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(io_error(name, "removing it"))?;
-        }
-        Ok(())
-    }
-
-    /// What a run that was killed left behind.
-    fn remove_temporaries(&mut self) -> Result<(), Error> {
-        self.staged.clear();
-        self.filled = 0;
-        self.buffer.fill(0);
-        for name in names_in(self.dir.fd()).map_err(io_error("the directory", "listing it"))? {
-            if name.starts_with(TEMPORARY) {
-                unlinkat(self.dir.fd(), name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(io_error(&name, "removing it"))?;
-            }
-        }
-        Ok(())
+    /// Whether there was more to read.
+    fn fill(&mut self, fd: &OwnedFd) -> nix::Result<bool> {
+        self.taken = 0;
+        self.filled = read(fd, &mut self.memory)?;
+        Ok(self.filled > 0)
     }
 }
 
-fn at_end(fd: &OwnedFd) -> nix::Result<()> {
-    match read(fd, &mut [0])? {
-        0 => Ok(()),
-        _ => Err(Errno::EILSEQ),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::FileExt};
 
-fn io_error<E: Into<io::Error>>(file: &str, what: &'static str) -> impl FnOnce(E) -> Error + use<E> {
-    let file = file.to_owned();
-    move |cause| Error::Io { file, what, cause: cause.into() }
+    use super::*;
+
+    /// Writes a content in slices of every size, spoils the file, and looks whether the comparison sees it.
+    #[test]
+    fn what_is_read_back_must_be_what_was_written() {
+        const LEN: usize = 200_000; // three buffers and a bit
+        let bytes: Vec<u8> = (0..LEN).map(|n| (n % 251) as u8).collect();
+        type Spoil = fn(&fs::File) -> io::Result<()>;
+        let rows: [(&str, Spoil, Result<(), Stop>); 6] = [
+            ("nothing", |_| Ok(()), Ok(())),
+            ("first byte", |f| f.write_all_at(b"x", 0), Err(Stop::Differs)),
+            ("a byte at a buffer's edge", |f| f.write_all_at(b"\xff", 65536), Err(Stop::Differs)),
+            ("last byte", |f| f.write_all_at(b"\xff", LEN as u64 - 1), Err(Stop::Differs)),
+            ("a byte less", |f| f.set_len(LEN as u64 - 1), Err(Stop::Differs)),
+            ("a byte more", |f| f.set_len(LEN as u64 + 1), Err(Stop::Differs)),
+        ];
+        for slice in [7, 65536, LEN] {
+            let content = |sink: &mut Sink<'_>| bytes.chunks(slice).try_for_each(sink);
+            for (what, spoil, expected) in &rows {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let mut buffer = Buffer::new(Rung::None).unwrap();
+                buffer.write(&file.reopen().unwrap().into(), &content).unwrap();
+                assert_eq!(fs::read(file.path()).unwrap(), bytes);
+                spoil(file.as_file()).unwrap();
+                assert_eq!(buffer.compare(&file.reopen().unwrap().into(), &content), *expected, "{what}, {slice}");
+            }
+        }
+    }
 }

@@ -9,25 +9,37 @@
 //!
 //! Anything else is refused, and so is a directory that somebody else could write or replace: no component of the path may
 //! be a symbolic link, and each must belong to root or to us and be writable by nobody else (or sticky, as `/dev/shm` is).
-//! Once open, the directory is worked on by its descriptor, not by its path.
+//! Refused too is a directory that holds anything but what Keyfob writes, for it is emptied in the end. Once open, the
+//! directory is worked on by its descriptor, not by its path.
 
 use std::{
+    ffi::OsStr,
     fmt, fs, io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, openat},
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::{
-        stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat},
+        stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, major, minor, mkdirat},
         statfs::{FsType, TMPFS_MAGIC, fstatfs},
+        sysinfo::sysinfo,
     },
-    unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, unlinkat},
+    unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat, write},
 };
+
+use crate::domain::env_file::Format;
+
+/// What tells that the set it names is in place; see [`super::files`].
+pub const MANIFEST: &str = "manifest.json";
+/// The directory of the values that are delivered as files.
+pub const FILES: &str = "files";
+/// What temporary names start with. They lie beside the fixed names alone, so no secret's name can look like one.
+pub const TEMPORARY: &str = ".new-";
 
 /// What keeps the files out of swap, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +65,8 @@ impl Rung {
 pub struct Options {
     /// The session's group, which may read.
     pub group: Option<Gid>,
-    /// Mount memory of our own there, if what is there can be swapped or is no memory. Needs privilege.
+    /// Mount memory of our own there, unless the directory is such a mount already. Needs privilege; without it, what is
+    /// there has to do.
     pub mount: bool,
     /// Take a tmpfs that may be swapped to disk.
     pub allow_swappable: bool,
@@ -65,31 +78,55 @@ pub enum Error {
     Io { path: PathBuf, what: &'static str, cause: io::Error },
     NotAbsolute(PathBuf),
     Exposed { path: PathBuf, why: &'static str },
-    NotMemory(PathBuf),
-    Swappable(PathBuf),
+    NotAlone { path: PathBuf, holds: String },
+    NotMemory { path: PathBuf, mounting: Option<Errno> },
+    Swappable { path: PathBuf, mounting: Option<Errno> },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, what, cause } => write!(f, "{}: {what}: {cause}", path.display()),
-            Self::NotAbsolute(path) => write!(f, "{}: the runtime directory needs an absolute path without `..`", path.display()),
-            Self::Exposed { path, why } => write!(f, "{}: {why}; secrets are written only where the session can't write", path.display()),
-            Self::NotMemory(path) => write!(
+            Self::NotAbsolute(path) => {
+                write!(f, "{}: the runtime directory needs an absolute path without `..`", path.display())
+            }
+            Self::Exposed { path, why } => {
+                write!(f, "{} {why}; secrets are written only where the session can't write", path.display())
+            }
+            Self::NotAlone { path, holds } => {
+                write!(f, "{} holds {holds:?}, which is not Keyfob's; give it a directory of its own", path.display())
+            }
+            Self::NotMemory { path, mounting } => write!(
                 f,
-                "{} is neither on tmpfs nor on ramfs; use a directory under /run, $XDG_RUNTIME_DIR or /dev/shm, or let root mount one there (--mount)",
-                path.display()
+                "{} is neither on tmpfs nor on ramfs{}; use a directory under /run, $XDG_RUNTIME_DIR or /dev/shm, or let root mount one there (--mount)",
+                path.display(),
+                Tried(*mounting)
             ),
-            Self::Swappable(path) => write!(
+            Self::Swappable { path, mounting } => write!(
                 f,
-                "{} is on a tmpfs that may be swapped to disk; let root mount one that can't (--mount), turn swap off, or accept it (--allow-swappable)",
-                path.display()
+                "{} is on a tmpfs that may be swapped to disk{}; let root mount one that can't (--mount), turn swap off, or accept it (--allow-swappable)",
+                path.display(),
+                Tried(*mounting)
             ),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+fn failed(path: &Path, what: &'static str) -> impl FnOnce(Errno) -> Error + use<> {
+    let path = path.to_owned();
+    move |cause| Error::Io { path, what, cause: cause.into() }
+}
+
+/// Says that mounting was tried, where it was.
+struct Tried(Option<Errno>);
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |cause| write!(f, ", and none could be mounted ({})", cause.desc()))
+    }
+}
 
 #[derive(Debug)]
 pub struct RuntimeDir {
@@ -102,27 +139,63 @@ pub struct RuntimeDir {
 
 /// From linux/magic.h; nix does not name it.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// The mounts' source, by which a later run knows its own.
+const SOURCE: &str = "keyfob";
+/// Room for two sets of the largest bundle, 1 MiB of nothing but quotes, in all formats: 13 MiB each. Only a limit.
+const SIZE: &str = "32m";
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const CLOSED: Mode = Mode::S_IRWXU.union(Mode::S_IRGRP).union(Mode::S_IXGRP);
 
 impl RuntimeDir {
     /// Makes the directory if it is missing, and refuses one that is not fit.
     pub fn prepare(path: &Path, options: Options) -> Result<Self, Error> {
-        let mut fd = open_safely(path, options.group)?;
-        let mut rung = rung_of(path, fd.as_fd(), options.allow_swappable);
-        let mut mounted = false;
-        if options.mount && !matches!(rung, Ok(Rung::TmpfsNoswap | Rung::Ramfs)) && mount_memory(path, options.group).is_ok() {
-            mounted = true;
-            fd = open_safely(path, options.group)?;
-            rung = rung_of(path, fd.as_fd(), options.allow_swappable);
+        let found = Found::open(path)?;
+        let made = found.made.then(|| found.parent.try_clone());
+        let prepared = Self::on(path, found, options);
+        if let (Err(_), Some(Ok(parent)), Some(name)) = (&prepared, made, path.file_name()) {
+            let _ = unlinkat(&parent, name, UnlinkatFlags::RemoveDir);
         }
-        let mode = Mode::from_bits_truncate(0o750);
-        let fail = |what| move |e: Errno| Error::Io { path: path.to_owned(), what, cause: e.into() };
-        if options.group.is_some() || mounted {
-            fchownat(&fd, ".", None, options.group, AtFlags::empty()).map_err(fail("giving it to the session's group"))?;
-            fchmodat(&fd, ".", mode, FchmodatFlags::FollowSymlink).map_err(fail("setting its mode"))?;
+        prepared
+    }
+
+    fn on(path: &Path, mut found: Found, options: Options) -> Result<Self, Error> {
+        for name in names_in(found.fd.as_fd()).map_err(failed(path, "listing it"))? {
+            if !is_ours(&name) {
+                return Err(Error::NotAlone { path: path.to_owned(), holds: name });
+            }
         }
-        Ok(Self { path: path.to_owned(), fd, rung: rung?, group: options.group, mounted })
+        let mut ground = found.ground().map_err(failed(path, "looking at its file system"))?;
+        let (mut fresh, mut mounting) = (None, None);
+        if options.mount && !ground.dedicated {
+            match Fresh::mount(path) {
+                Err(cause) => mounting = Some(cause),
+                Ok(mount) => {
+                    fresh = Some(mount);
+                    if ground.memory.is_some() {
+                        // What an earlier run left here would stay below the mount, out of everybody's sight.
+                        empty(found.fd.as_fd()).map_err(failed(path, "wiping what was there"))?;
+                    }
+                    found = Found::open(path)?;
+                    ground = found.ground().map_err(failed(path, "looking at its new file system"))?;
+                }
+            }
+        }
+        let rung = match ground.memory {
+            Some(Memory::Fixed(rung)) => rung,
+            Some(Memory::Plain) => {
+                // Not /proc/swaps: a sandboxed unit may not see it, and nothing would seem to swap. zram counts too.
+                let swap = sysinfo().map_err(failed(path, "asking for swap"))?.swap_total();
+                plain_tmpfs(swap, options.allow_swappable)
+                    .ok_or_else(|| Error::Swappable { path: path.to_owned(), mounting })?
+            }
+            None => return Err(Error::NotMemory { path: path.to_owned(), mounting }),
+        };
+        fchown(&found.fd, None, options.group).map_err(failed(path, "giving it to the session's group"))?;
+        fchmod(&found.fd, CLOSED).map_err(failed(path, "setting its mode"))?;
+        let mounted = options.mount && ground.dedicated && ground.source == SOURCE;
+        std::mem::forget(fresh);
+        Ok(Self { path: path.to_owned(), fd: found.fd, rung, group: options.group, mounted })
     }
 
     pub fn path(&self) -> &Path {
@@ -144,23 +217,21 @@ impl RuntimeDir {
     /// A directory in it, made if missing, as closed to others as this one.
     pub fn subdirectory(&self, name: &str) -> Result<OwnedFd, Error> {
         let path = self.path.join(name);
-        let fail = |what| move |e: Errno| Error::Io { path: path.clone(), what, cause: e.into() };
-        match mkdirat(&self.fd, name, Mode::from_bits_truncate(0o700)) {
+        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(fail("making it")(e)),
+            Err(e) => return Err(failed(&path, "making it")(e)),
         }
-        let fd = openat(&self.fd, name, DIRECTORY | OFlag::O_RDONLY, Mode::empty()).map_err(fail.clone()("opening it"))?;
-        fchownat(&fd, ".", None, self.group, AtFlags::empty()).map_err(fail.clone()("giving it to the session's group"))?;
-        fchmodat(&fd, ".", Mode::from_bits_truncate(0o750), FchmodatFlags::FollowSymlink).map_err(fail("setting its mode"))?;
+        let fd = openat(&self.fd, name, DIRECTORY, Mode::empty()).map_err(failed(&path, "opening it"))?;
+        fchown(&fd, None, self.group).map_err(failed(&path, "giving it to the session's group"))?;
+        fchmod(&fd, CLOSED).map_err(failed(&path, "setting its mode"))?;
         Ok(fd)
     }
 
     /// Overwrites and removes every file of ours, and unmounts what was mounted by us.
     pub fn remove(self) -> Result<(), Error> {
-        wipe(self.fd.as_fd()).map_err(|e| Error::Io { path: self.path.clone(), what: "wiping it", cause: e.into() })?;
-        drop(self.fd);
+        empty(self.fd()).map_err(failed(&self.path, "wiping it"))?;
         if self.mounted {
-            umount2(&self.path, MntFlags::MNT_DETACH).map_err(|e| Error::Io { path: self.path.clone(), what: "unmounting it", cause: e.into() })?;
+            umount2(&self.path, MntFlags::MNT_DETACH).map_err(failed(&self.path, "unmounting it"))?;
         }
         Ok(())
     }
@@ -168,7 +239,7 @@ impl RuntimeDir {
 
 /// The names in a directory, without `.` and `..`.
 pub fn names_in(fd: BorrowedFd<'_>) -> nix::Result<Vec<String>> {
-    let dir = openat(fd, ".", DIRECTORY | OFlag::O_RDONLY, Mode::empty())?;
+    let dir = openat(fd, ".", DIRECTORY, Mode::empty())?;
     let mut names = Vec::new();
     for entry in Dir::from_fd(dir)?.iter() {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -179,127 +250,191 @@ pub fn names_in(fd: BorrowedFd<'_>) -> nix::Result<Vec<String>> {
     Ok(names)
 }
 
-fn wipe(fd: BorrowedFd<'_>) -> nix::Result<()> {
-    for name in names_in(fd)? {
-        match openat(fd, name.as_str(), DIRECTORY | OFlag::O_RDONLY, Mode::empty()) {
-            Ok(sub) => {
-                wipe(sub.as_fd())?;
-                unlinkat(fd, name.as_str(), UnlinkatFlags::RemoveDir)?;
-            }
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                if let Ok(file) = openat(fd, name.as_str(), OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-                    overwrite(&file)?;
-                }
-                unlinkat(fd, name.as_str(), UnlinkatFlags::NoRemoveDir)?;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// On tmpfs and ramfs the same pages are written again, so this leaves nothing behind.
-fn overwrite(file: &OwnedFd) -> nix::Result<()> {
-    let mut left = fstat(file)?.st_size as usize;
+/// Takes a file away and overwrites it then: on tmpfs and ramfs the same pages are written again, so nothing stays behind.
+pub fn wipe(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = openat(fd, name, flags, Mode::empty());
+    unlinkat(fd, name, UnlinkatFlags::NoRemoveDir)?;
+    let Ok(file) = file else { return Ok(()) }; // a link or a socket; it held nothing
+    let stat = fstat(&file)?;
+    let mut left = if is(&stat, SFlag::S_IFREG) { stat.st_size as usize } else { 0 };
     let zeros = [0u8; 4096];
     while left > 0 {
-        left -= nix::unistd::write(file, &zeros[..left.min(zeros.len())])?;
+        left -= write(&file, &zeros[..left.min(zeros.len())])?;
     }
     Ok(())
 }
 
-/// Walks the path from the root without following links, and refuses what somebody else could change.
-fn open_safely(path: &Path, group: Option<Gid>) -> Result<OwnedFd, Error> {
-    let io_error = |path: &Path, what, e: Errno| Error::Io { path: path.to_owned(), what, cause: e.into() };
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::RootDir => {}
-            Component::Normal(name) if path.is_absolute() => names.push(name),
-            _ => return Err(Error::NotAbsolute(path.to_owned())),
+fn is_ours(name: &str) -> bool {
+    name == MANIFEST
+        || name == FILES
+        || name.starts_with(TEMPORARY)
+        || Format::ALL.iter().any(|format| format.file_name() == name)
+}
+
+/// Wipes what is ours; the manifest goes first, so that it never names what is no longer there.
+fn empty(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    let mut names = names_in(fd)?;
+    names.sort_by_key(|name| name != MANIFEST);
+    for name in names.iter().filter(|name| is_ours(name)) {
+        if name == FILES {
+            let files = openat(fd, FILES, DIRECTORY, Mode::empty())?;
+            for name in names_in(files.as_fd())? {
+                wipe(files.as_fd(), &name)?;
+            }
+            unlinkat(fd, FILES, UnlinkatFlags::RemoveDir)?;
+        } else {
+            wipe(fd, name)?;
         }
     }
-    if names.is_empty() {
-        return Err(Error::NotAbsolute(path.to_owned()));
-    }
-    let mut at = PathBuf::from("/");
-    let mut fd = openat(nix::fcntl::AT_FDCWD, "/", DIRECTORY | OFlag::O_RDONLY, Mode::empty()).map_err(|e| io_error(&at, "opening it", e))?;
-    let last = names.len() - 1;
-    for (index, name) in names.into_iter().enumerate() {
-        at.push(name);
-        if index == last {
-            match mkdirat(&fd, name, Mode::from_bits_truncate(0o750)) {
-                Ok(()) => {
-                    // The umask may have taken the group's bits.
-                    let made = openat(&fd, name, DIRECTORY | OFlag::O_RDONLY, Mode::empty()).map_err(|e| io_error(&at, "opening it", e))?;
-                    let done = fchownat(&made, ".", None, group, AtFlags::empty())
-                        .and_then(|()| fchmodat(&made, ".", Mode::from_bits_truncate(0o750), FchmodatFlags::FollowSymlink));
-                    done.map_err(|e| io_error(&at, "setting its group and mode", e))?;
-                }
-                Err(Errno::EEXIST) => {}
-                Err(e) => return Err(io_error(&at, "making it", e)),
+    Ok(())
+}
+
+/// A directory that nobody but root and us can have put there.
+struct Found {
+    parent: OwnedFd,
+    fd: OwnedFd,
+    made: bool,
+}
+
+impl Found {
+    /// Walks the path from the root without following links, makes its last component if that is missing, and refuses what
+    /// somebody else could change.
+    fn open(path: &Path) -> Result<Self, Error> {
+        let mut names = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::RootDir => {}
+                Component::Normal(name) if path.is_absolute() => names.push(name),
+                _ => return Err(Error::NotAbsolute(path.to_owned())),
             }
         }
-        let search = if index == last { OFlag::O_RDONLY } else { OFlag::O_PATH };
-        fd = match openat(&fd, name, DIRECTORY | search, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::ELOOP | Errno::ENOTDIR) => return Err(Error::Exposed { path: at, why: "is a symbolic link or no directory" }),
-            Err(e) => return Err(io_error(&at, "opening it", e)),
-        };
-        let stat = fstat(&fd).map_err(|e| io_error(&at, "looking at it", e))?;
-        if let Some(why) = exposed(&stat, index == last) {
-            return Err(Error::Exposed { path: at, why });
+        let Some(last) = names.pop() else { return Err(Error::NotAbsolute(path.to_owned())) };
+        let mut at = PathBuf::from("/");
+        let mut parent =
+            openat(AT_FDCWD, "/", DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(failed(&at, "opening it"))?;
+        for name in names {
+            at.push(name);
+            parent = step(&parent, name, &at, false)?;
         }
+        let made = match mkdirat(&parent, last, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(e) => return Err(failed(path, "making it")(e)),
+        };
+        let fd = step(&parent, last, path, true)?;
+        Ok(Self { parent, fd, made })
+    }
+
+    fn ground(&self) -> nix::Result<Ground> {
+        let (device, above) = (fstat(&self.fd)?.st_dev, fstat(&self.parent)?.st_dev);
+        let (source, noswap) = described(device)?;
+        let memory = match fstatfs(&self.fd)?.filesystem_type() {
+            RAMFS_MAGIC => Some(Memory::Fixed(Rung::Ramfs)),
+            TMPFS_MAGIC if noswap => Some(Memory::Fixed(Rung::TmpfsNoswap)),
+            TMPFS_MAGIC => Some(Memory::Plain),
+            _ => None,
+        };
+        let dedicated = device != above && matches!(memory, Some(Memory::Fixed(_)));
+        Ok(Ground { memory, dedicated, source })
+    }
+}
+
+/// What a directory is on.
+struct Ground {
+    memory: Option<Memory>,
+    /// Memory that can't be swapped, mounted right here.
+    dedicated: bool,
+    source: String,
+}
+
+enum Memory {
+    /// Never swapped.
+    Fixed(Rung),
+    /// A tmpfs, swapped where the machine swaps.
+    Plain,
+}
+
+/// A file system's source, and whether it has the option `noswap`, from proc_pid_mountinfo(5). By device number: the option
+/// belongs to the file system, wherever it is mounted. One that isn't told of there has neither.
+fn described(device: libc::dev_t) -> nix::Result<(String, bool)> {
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let device = format!("{}:{}", major(device), minor(device));
+    let line = mounts.lines().rfind(|line| line.split(' ').nth(2) == Some(&device)).unwrap_or_default();
+    let mut about = line.split_once(" - ").map_or("", |(_, about)| about).split(' ').skip(1);
+    let (source, options) = (about.next().unwrap_or_default(), about.next().unwrap_or_default());
+    Ok((source.to_owned(), options.split(',').any(|option| option == "noswap")))
+}
+
+fn step(parent: &OwnedFd, name: &OsStr, at: &Path, last: bool) -> Result<OwnedFd, Error> {
+    let exposed = |why| Error::Exposed { path: at.to_owned(), why };
+    let access = if last { OFlag::O_RDONLY } else { OFlag::O_PATH };
+    let fd = match openat(parent, name, DIRECTORY | access, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::ELOOP | Errno::ENOTDIR) => {
+            let stat = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed(at, "looking at it"))?;
+            let link = is(&stat, SFlag::S_IFLNK);
+            return Err(exposed(if link { "is a symbolic link (name what it leads to)" } else { "is no directory" }));
+        }
+        Err(e) => return Err(failed(at, "opening it")(e)),
+    };
+    let stat = fstat(&fd).map_err(failed(at, "looking at it"))?;
+    let owner = Uid::from_raw(stat.st_uid);
+    let (sticky, others) = (stat.st_mode & 0o1000 != 0, stat.st_mode & 0o022 != 0);
+    if !owner.is_root() && owner != geteuid() {
+        return Err(exposed("belongs to another user"));
+    }
+    if others && (last || !sticky) {
+        return Err(exposed("is writable by others"));
     }
     Ok(fd)
 }
 
-fn exposed(stat: &FileStat, last: bool) -> Option<&'static str> {
-    let owner = Uid::from_raw(stat.st_uid);
-    let (sticky, others) = (stat.st_mode & 0o1000 != 0, stat.st_mode & 0o022 != 0);
-    if !owner.is_root() && owner != geteuid() {
-        Some("belongs to another user")
-    } else if others && (last || !sticky) {
-        Some("is writable by others")
-    } else {
-        None
+fn is(stat: &FileStat, kind: SFlag) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
+}
+
+fn plain_tmpfs(swap: u64, allow_swappable: bool) -> Option<Rung> {
+    match (swap, allow_swappable) {
+        (0, _) => Some(Rung::TmpfsNoSwapActive),
+        (_, true) => Some(Rung::TmpfsSwappable),
+        (_, false) => None,
     }
 }
 
-fn rung_of(path: &Path, fd: BorrowedFd<'_>, allow_swappable: bool) -> Result<Rung, Error> {
-    let fail = |cause: io::Error| Error::Io { path: path.to_owned(), what: "looking at its file system", cause };
-    let kind = fstatfs(fd).map_err(|e| fail(e.into()))?.filesystem_type();
-    if kind == RAMFS_MAGIC {
-        return Ok(Rung::Ramfs);
-    }
-    if kind != TMPFS_MAGIC {
-        return Err(Error::NotMemory(path.to_owned()));
-    }
-    if mounted_noswap(fd).map_err(fail)? {
-        return Ok(Rung::TmpfsNoswap);
-    }
-    // One line is the heading; zram shows here too.
-    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() > 1;
-    match (swaps, allow_swappable) {
-        (false, _) => Ok(Rung::TmpfsNoSwapActive),
-        (true, true) => Ok(Rung::TmpfsSwappable),
-        (true, false) => Err(Error::Swappable(path.to_owned())),
+/// A mount of ours that goes again when it is dropped.
+struct Fresh<'a>(&'a Path);
+
+impl<'a> Fresh<'a> {
+    fn mount(path: &'a Path) -> nix::Result<Self> {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let tmpfs = format!("noswap,size={SIZE},mode=0700");
+        mount(Some(SOURCE), path, Some("tmpfs"), flags, Some(tmpfs.as_str()))
+            .or_else(|_| mount(Some(SOURCE), path, Some("ramfs"), flags, Some("mode=0700")))?;
+        Ok(Self(path))
     }
 }
 
-/// Finds the mount of an open file by its id (proc_pid_fdinfo(5)) and looks at its options (proc_pid_mountinfo(5)).
-fn mounted_noswap(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap_or_default().trim().to_owned();
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let ours = mounts.lines().find(|line| line.split(' ').next() == Some(&id));
-    Ok(ours.and_then(|line| line.rsplit(' ').next()).is_some_and(|options| options.split(',').any(|o| o == "noswap")))
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+    }
 }
 
-fn mount_memory(path: &Path, group: Option<Gid>) -> nix::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let gid = group.map_or(String::new(), |g| format!(",gid={g}"));
-    let tmpfs = format!("noswap,size=16m,nr_inodes=4k,mode=0750{gid}");
-    mount(Some("keyfob"), path, Some("tmpfs"), flags, Some(tmpfs.as_str()))
-        .or_else(|_| mount(Some("keyfob"), path, Some("ramfs"), flags, Some("mode=0750")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_tmpfs_counts_by_the_machines_swap() {
+        for (swap, allowed, expected) in [
+            (0, false, Some(Rung::TmpfsNoSwapActive)),
+            (0, true, Some(Rung::TmpfsNoSwapActive)),
+            (4096, true, Some(Rung::TmpfsSwappable)),
+            (4096, false, None),
+        ] {
+            assert_eq!(plain_tmpfs(swap, allowed), expected, "{swap} {allowed}");
+        }
+    }
 }
