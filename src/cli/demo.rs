@@ -118,8 +118,9 @@ async fn play(
     let interactive = command.is_empty();
     if interactive {
         let first = variables.first().map_or_else(String::new, |(name, _)| format!("printenv {}; ", name.display()));
+        let program = std::env::current_exe().map_or_else(|_| "keyfob".into(), |path| path.display().to_string());
         out.note(&format!(
-            "this shell has them, and a login: try {first}ls -l {}; `keyfob secret list`; `exit` ends the demo and removes everything",
+            "this shell has them, and a login. Try: {first}ls -l {}; {program} secret list. `exit` ends the demo and removes everything",
             run_dir.display()
         ));
     }

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -633,26 +633,76 @@ async fn a_typed_value_is_not_echoed() {
     for (entries, code, says) in
         [([CANARY, "another-value"], 1, "the two entries differ"), ([CANARY, CANARY], 0, "created private typed")]
     {
-        // util-linux's script gives the program a terminal of its own.
-        let mut child = Command::new("script")
-            .args(["-qec", &format!("tty; exec {KEYFOB} secret create typed --private"), "/dev/null"])
-            .env("KEYFOB_HOME", &alice.home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("script (util-linux) runs");
-        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut screen = String::new();
-        for (prompt, entry) in [("(not shown): ", entries[0]), ("Once more: ", entries[1])] {
-            read_until(&mut stdout, &mut screen, prompt);
-            let terminal = screen.lines().next().unwrap();
-            wait_for("echo to be off", || echo_is_off(terminal));
-            stdin.write_all(format!("{entry}\r").as_bytes()).unwrap();
-        }
-        stdout.read_to_string(&mut screen).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(code), "{screen}");
+        let mut terminal =
+            Terminal::run(&format!("{KEYFOB} secret create typed --private"), |c| c.env("KEYFOB_HOME", &alice.home));
+        terminal.answer_hidden("(not shown): ", entries[0]);
+        terminal.answer_hidden("Once more: ", entries[1]);
+        let (ended, screen) = terminal.finish();
+        assert_eq!(ended, code, "{screen}");
         assert!(screen.contains(says), "{screen}");
         assert!(!screen.contains(CANARY) && !screen.contains("another-value"), "{screen}");
+    }
+}
+
+/// A program at a terminal of its own, which util-linux's `script` makes for it.
+pub struct Terminal {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    name: String,
+    screen: String,
+    seen: usize,
+}
+
+impl Terminal {
+    pub fn run(command: &str, set_up: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        // Whatever never comes ends the wait.
+        let mut script = Command::new("timeout");
+        script.args(["--foreground", "60", "script", "-qec", &format!("tty; exec {command}"), "/dev/null"]);
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = set_up(&mut script).spawn().expect("script (util-linux) runs");
+        let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let mut terminal = Self { child, stdin, stdout, name: String::new(), screen: String::new(), seen: 0 };
+        terminal.wait_for("\n");
+        terminal.name = terminal.screen.trim().to_owned();
+        terminal
+    }
+
+    /// Until the program has printed this, after what was waited for before.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut byte = [0];
+        while !self.screen[self.seen..].contains(text) {
+            assert_eq!(
+                self.stdout.read(&mut byte).expect("a pipe"),
+                1,
+                "no {text:?} before the program's end: {}",
+                self.screen
+            );
+            self.screen.push(char::from(byte[0])); // what is looked for is ASCII
+        }
+        self.seen = self.screen.len();
+    }
+
+    pub fn type_in(&mut self, keys: &str) {
+        self.stdin.write_all(keys.as_bytes()).expect("the terminal is open");
+    }
+
+    /// Answers a question that must not echo.
+    pub fn answer_hidden(&mut self, question: &str, answer: &str) {
+        self.wait_for(question);
+        wait_for("echo to be off", || {
+            let settings = Command::new("stty").args(["-F", &self.name, "-a"]).output().expect("stty runs");
+            String::from_utf8_lossy(&settings.stdout).contains("-echo ")
+        });
+        self.type_in(&format!("{answer}\r"));
+    }
+
+    /// Its exit code and all that was on the screen.
+    pub fn finish(mut self) -> (i32, String) {
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).expect("a pipe");
+        self.screen.push_str(&String::from_utf8_lossy(&rest));
+        (self.child.wait().expect("our own child").code().unwrap_or(-1), self.screen)
     }
 }
 
@@ -681,10 +731,4 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Whether a terminal hides what is typed.
-fn echo_is_off(terminal: &str) -> bool {
-    let settings = Command::new("stty").args(["-F", terminal, "-a"]).output().expect("stty runs");
-    String::from_utf8_lossy(&settings.stdout).contains("-echo ")
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::world::KEYFOB;
+use crate::{cli::Terminal, world::KEYFOB};
 
 /// A machine of its own, as far as a demo sees: its directories, and every process that knows of them.
 struct Place {
@@ -136,6 +136,40 @@ fn bad_lines_are_all_told_before_anything_is_started() {
     );
     fs::remove_file(&file).unwrap();
     place.assert_clean("a bad file");
+}
+
+/// At a terminal: asked for secrets, a shell, Ctrl-C for what runs in it, and everything is still there afterwards.
+#[test]
+fn a_person_gets_a_shell() {
+    let place = Place::new();
+    let mut terminal = Terminal::run(&format!("{KEYFOB} demo"), |c| {
+        c.envs([("TMPDIR", place.disk.path()), ("XDG_RUNTIME_DIR", place.memory.path())])
+            .envs([("SHELL", "/bin/sh"), ("PS1", "\nsh> ")])
+    });
+    terminal.wait_for("Name (such as openai-api-key): ");
+    terminal.type_in("openai-api-key\n");
+    terminal.answer_hidden("Value of $OPENAI_API_KEY: ", "sk-typed-0123");
+    for (name, says) in
+        [("openai_api_key", "$OPENAI_API_KEY is taken already"), ("1", "use 1 to 128 letters"), ("", "ready in ")]
+    {
+        terminal.wait_for("Name (such as openai-api-key): ");
+        terminal.type_in(&format!("{name}\n"));
+        terminal.wait_for(says);
+    }
+    terminal.wait_for("`exit` ends the demo");
+    for (keys, says) in [
+        ("printf '<%s>\\n' \"$OPENAI_API_KEY\"\n", "<sk-typed-0123>"),
+        ("echo sleeping$((1+1)); sleep 600; echo never\n", "sleeping2"),
+        ("\u{3}echo awake$((1+1))\n", "awake2"),
+    ] {
+        terminal.type_in(keys);
+        terminal.wait_for(says);
+    }
+    terminal.type_in(&format!("{KEYFOB} secret list -o json | grep -c OPENAI; false; exit\n"));
+    let (code, screen) = terminal.finish();
+    assert!(screen.contains("\n1\r\n"), "the server did not outlive the Ctrl-C: {screen}");
+    assert_eq!(code, 0, "{screen}");
+    place.assert_clean("a shell");
 }
 
 #[test]
