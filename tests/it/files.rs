@@ -3,10 +3,11 @@
 //! What needs root says so where there is none. Everything is mounted in a mount namespace of its own, which goes with the
 //! process that made it.
 
+mod given;
+
 use std::{
-    collections::BTreeMap,
     env, fs,
-    io::{self, Read, Write},
+    io::Read,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown, symlink},
         process::CommandExt,
@@ -19,24 +20,23 @@ use std::{
 
 use keyfob::{
     agent::{
-        files::{self, Item, Set, install, read_manifest},
+        files::{self, read_manifest},
         runtime_dir::{Error, Options, Rung, RuntimeDir},
     },
-    domain::{value::Delivery, variable::Variable},
-    harden, memory,
+    harden,
 };
 use nix::{
-    mount::{MsFlags, mount},
     sys::statfs::{TMPFS_MAGIC, statfs},
     unistd::{Gid, geteuid},
 };
-use tempfile::TempDir;
-use time::OffsetDateTime;
+
+use given::{
+    ALONE, again, env, everything, file, fresh, in_a_namespace, mount_at, mounts_at, names, not_tested, passed,
+    prepare, put, root, shm, unmount_all,
+};
 
 const NOBODY: u32 = 65534;
 const SESSION_GROUP: u32 = 54321;
-/// Set for a process that a test made of itself; holds the directory to work in.
-const ALONE: &str = "KEYFOB_TEST_ALONE";
 
 // ================================================================ what is in place
 
@@ -246,7 +246,7 @@ fn killed_at_any_moment() {
     let mut interrupted = 0;
     for round in 0..40_u32 {
         let before = if path.join("manifest.json").exists() { look(&path) } else { 0 };
-        let mut child = again(module("killed_at_any_moment"), &path).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = again("killed_at_any_moment", &path).stdout(Stdio::null()).spawn().unwrap();
         while !path.join("manifest.json").exists() || look(&path) <= before {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         }
@@ -392,7 +392,7 @@ fn a_plain_user_needs_no_privilege() {
         return;
     }
     let parent = shm();
-    let mut plain = again(module("a_plain_user_needs_no_privilege"), &parent.path().join("run"));
+    let mut plain = again("a_plain_user_needs_no_privilege", &parent.path().join("run"));
     if geteuid().is_root() {
         chown(parent.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         plain.uid(NOBODY).gid(NOBODY);
@@ -509,146 +509,4 @@ fn a_set_for_which_there_is_no_room_changes_nothing() {
     assert!(refused.contains("No space left") && refused.contains("untouched"), "{refused}");
     assert_eq!(everything(path), before);
     put(&dir, 3, &[env("A", b"new")]).unwrap(); // and there is room again
-}
-
-// ================================================================ what the tests lean on
-
-struct Given {
-    variable: Variable,
-    name: String,
-    delivery: Delivery,
-    value: Vec<u8>,
-}
-
-fn env(variable: &str, value: &[u8]) -> Given {
-    let name = variable.to_lowercase().replace('_', "-");
-    Given { variable: Variable::parse(variable).unwrap(), name, delivery: Delivery::Env, value: value.into() }
-}
-
-fn file(variable: &str, name: &str, value: &[u8]) -> Given {
-    Given { name: name.into(), delivery: Delivery::File, ..env(variable, value) }
-}
-
-fn put(dir: &RuntimeDir, sequence: u64, given: &[Given]) -> Result<(), files::Error> {
-    let items: Vec<Item<'_>> = given
-        .iter()
-        .map(|Given { variable, name, delivery, value }| Item {
-            variable,
-            name,
-            origin: "private",
-            version: "1",
-            delivery: *delivery,
-            value,
-        })
-        .collect();
-    let set = Set {
-        bundle_version: &format!("v{sequence}"),
-        sequence,
-        organization: "acme",
-        session: "s1",
-        user: "alice",
-        environment: "default",
-        environment_version: 3,
-        memory: memory::Rung::Mlock,
-        installed_at: OffsetDateTime::UNIX_EPOCH,
-        items: &items,
-    };
-    install(dir, &set, memory::Rung::None)
-}
-
-/// Takes a machine that swaps as well; what that means is another test's.
-fn prepare(path: &Path, options: Options) -> Result<RuntimeDir, Error> {
-    RuntimeDir::prepare(path, Options { allow_swappable: true, ..options })
-}
-
-fn shm() -> TempDir {
-    tempfile::Builder::new().prefix("keyfob-test-").tempdir_in("/dev/shm").unwrap()
-}
-
-fn fresh() -> (TempDir, RuntimeDir) {
-    let parent = shm();
-    let dir = prepare(&parent.path().join("run"), Options::default()).unwrap();
-    (parent, dir)
-}
-
-/// Every file below a directory, by its path in it.
-fn everything(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found
-                .extend(everything(&entry.path()).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
-        } else {
-            found.insert(name, fs::read(entry.path()).unwrap());
-        }
-    }
-    found
-}
-
-fn names(found: &BTreeMap<String, Vec<u8>>) -> Vec<&str> {
-    found.keys().map(String::as_str).collect()
-}
-
-/// Says on standard error what this machine can't show.
-fn not_tested(what: &str) {
-    let _ = writeln!(io::stderr(), "not tested: {what}");
-}
-
-fn root(what: &str) -> bool {
-    let root = geteuid().is_root();
-    if !root {
-        not_tested(&format!("{what}, which needs root"));
-    }
-    root
-}
-
-fn module(test: &str) -> String {
-    format!("{}::{test}", module_path!().split_once("::").unwrap().1)
-}
-
-/// This program again, for one test alone, to work in a directory. By a path that a plain user can reach too.
-fn again(test: String, dir: &Path) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["--exact", &test, "--nocapture"]).env(ALONE, dir);
-    command
-}
-
-fn passed(command: &mut Command) {
-    let ran = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success() && out.contains("1 passed"), "{out}{err}");
-    let _ = io::stderr().write_all(err.as_bytes()); // what it could not test
-}
-
-fn in_a_namespace(test: &str, dir: &Path) {
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private"]);
-        command
-    };
-    if !geteuid().is_root() || !unshare().arg("true").status().is_ok_and(|status| status.success()) {
-        return not_tested(&format!("{test}, which needs root and a mount namespace"));
-    }
-    passed(unshare().arg(env::current_exe().unwrap()).args(["--exact", &module(test), "--nocapture"]).env(ALONE, dir));
-    assert!(mounts_at(dir).is_empty() && mounts_at(&dir.join("run")).is_empty(), "a mount got out of its namespace");
-}
-
-fn mount_at(path: &Path, source: &str, kind: &str, options: &str) -> nix::Result<()> {
-    mount(Some(source), path, Some(kind), MsFlags::empty(), Some(options))
-}
-
-fn unmount_all(path: &Path) {
-    while nix::mount::umount(path).is_ok() {}
-}
-
-/// What proc_pid_mountinfo(5) says of the mounts at a path, the covered ones first.
-fn mounts_at(path: &Path) -> Vec<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts
-        .lines()
-        .filter(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == path))
-        .map(str::to_owned)
-        .collect()
 }
