@@ -12,7 +12,7 @@
 //! Sources: bash(1), zshparam(1), dash(1), ksh(1), fish(1), ld.so(8), systemd.exec(5), git(1), and the manuals of the
 //! interpreters; what shells refuse was tried with bash 5.2, dash, zsh 5.9, ksh93u+m, mksh, busybox and fish.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use super::variable::Variable;
 
@@ -131,15 +131,28 @@ const TABLE: &[(Class, &str, &str)] = &[
     ),
 ];
 
+/// Exact names by hash, prefixes in the table's order.
+static INDEX: LazyLock<(HashMap<&str, Reserved>, Vec<(&str, Reserved)>)> = LazyLock::new(|| {
+    let (mut exact, mut prefixes) = (HashMap::new(), Vec::new());
+    for (class, reason, patterns) in TABLE {
+        let reserved = Reserved { class: *class, reason };
+        for pattern in patterns.split_ascii_whitespace() {
+            match pattern.strip_suffix('*') {
+                Some(prefix) => prefixes.push((prefix, reserved)),
+                None => {
+                    exact.entry(pattern).or_insert(reserved);
+                }
+            }
+        }
+    }
+    (exact, prefixes)
+});
+
 /// Why this variable is reserved, if it is.
 pub fn class_of(variable: &Variable) -> Option<Reserved> {
+    let (exact, prefixes) = &*INDEX;
     let name = variable.as_str();
-    let matches = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == pattern,
-    };
-    let (class, reason, _) = TABLE.iter().find(|(_, _, patterns)| patterns.split_ascii_whitespace().any(matches))?;
-    Some(Reserved { class: *class, reason })
+    exact.get(name).copied().or_else(|| prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, reserved)| *reserved))
 }
 
 #[cfg(test)]

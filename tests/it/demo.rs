@@ -167,17 +167,44 @@ fn a_person_gets_a_shell() {
     }
     terminal.type_in(&format!("{KEYFOB} secret list -o json | grep -c OPENAI; false; exit\n"));
     let (code, screen) = terminal.finish();
-    assert!(screen.contains("\n1\r\n"), "the server did not outlive the Ctrl-C: {screen}");
+    assert!(screen.contains("\n1\r\n"), "the shell is not logged in: {screen}");
     assert_eq!(code, 0, "{screen}");
     place.assert_clean("a shell");
 }
 
+/// Ctrl-C reaches everything in the terminal's foreground; server and agent are not there.
 #[test]
-fn the_command_s_last_word_is_a_signal_to_the_demo() {
+fn a_typed_interrupt_is_the_command_s() {
+    let place = Place::new();
+    let script = place.disk.path().join("script");
+    let text = format!(
+        "trap 'echo trapped' INT\necho go\nsleep 600\n{KEYFOB} secret list -o json | grep -c DEMO_API_KEY\nexit 9\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::write(place.disk.path().join("env"), "DEMO_API_KEY=0123456789\n").unwrap();
+    let command = format!("{KEYFOB} demo --from {0}/env -- sh {0}/script", place.disk.path().display());
+    let mut terminal =
+        Terminal::run(&command, |c| c.envs([("TMPDIR", place.disk.path()), ("XDG_RUNTIME_DIR", place.memory.path())]));
+    terminal.wait_for("go\r\n");
+    terminal.type_in("\u{3}");
+    let (code, screen) = terminal.finish();
+    assert_eq!(code, 9, "{screen}");
+    assert!(screen.contains("trapped\r\n1\r\n"), "the server did not outlive the Ctrl-C: {screen}");
+    for file in ["script", "env"] {
+        fs::remove_file(place.disk.path().join(file)).unwrap();
+    }
+    place.assert_clean("an interrupt");
+}
+
+#[test]
+fn a_signal_to_the_demo_ends_all_of_it() {
     for (signal, ends) in [("TERM", Some(143)), ("HUP", Some(129)), ("KILL", None)] {
         let place = Place::new();
-        let ran = place.run(&["--", "sh", "-c", &format!("kill -{signal} $PPID; exec sleep 600")]);
-        assert_eq!(ran.status.code(), ends, "{signal}: {}", text(&ran.stderr));
+        let script = format!("kill -{signal} $PPID; exec sleep 600");
+        // Without pipes: a process that is left must not keep this waiting for their end.
+        let status =
+            place.demo(&["--", "sh", "-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), ends, "{signal}");
         // A demo that could still act has waited for everything; after kill -9 the kernel and the sweeper do it.
         if ends.is_some() { place.assert_clean(signal) } else { place.await_clean(signal) }
     }
