@@ -30,12 +30,15 @@ impl Audience {
     }
 }
 
-/// 32 random bytes; only their hash is ever stored.
-pub struct Token(Zeroizing<[u8; 32]>);
+/// 32 random bytes; only their hash is ever stored. Boxed: a value that moves leaves copies behind on the stack.
+pub struct Token(Box<Zeroizing<[u8; 32]>>);
 
 impl Token {
-    pub fn from_random(random: Zeroizing<[u8; 32]>) -> Self {
-        Self(random)
+    /// Takes 32 bytes over by copying them into place.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut token = Box::new(Zeroizing::new([0; 32]));
+        token.copy_from_slice(bytes);
+        Self(token)
     }
 
     pub fn expose(&self) -> &[u8; 32] {
@@ -107,7 +110,7 @@ impl Join {
             audience,
             address: std::str::from_utf8(address).map_err(|_| BadJoin::Damaged)?.to_owned(),
             ca_fingerprint: *ca_fingerprint,
-            token: Token(Zeroizing::new(*token)),
+            token: Token::from_bytes(token),
         })
     }
 
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     fn join(audience: Audience) -> Join {
-        Join { audience, address: "keyfob.example.org:7443".into(), ca_fingerprint: [7; 32], token: Token(Zeroizing::new([9; 32])) }
+        Join { audience, address: "keyfob.example.org:7443".into(), ca_fingerprint: [7; 32], token: Token::from_bytes(&[9; 32]) }
     }
 
     #[test]

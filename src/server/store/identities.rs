@@ -65,7 +65,7 @@ impl Tx<'_> {
     pub(super) fn insert_join_token(&self, org: &OrgName, subject: &Subject, expires_at: i64) -> Result<Token, Error> {
         let mut random = Zeroizing::new([0; 32]);
         fill(&mut random[..]).map_err(|_| Error::Internal("the kernel gives no randomness"))?;
-        let token = Token::from_random(random);
+        let token = Token::from_bytes(&random);
         let expires_at = expires_at.min(self.now + MAX_JOIN_TTL);
         self.execute("DELETE FROM join_tokens WHERE expires_at < ?1", bind![self.now - KEPT])?;
         self.execute(
