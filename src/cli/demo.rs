@@ -231,7 +231,7 @@ fn swap_is_active() -> bool {
 /// Secrets from a file, from a person, or, where there is neither, a made-up one.
 async fn gather(out: &Out, from: Option<&Path>) -> Done<Vec<Item>> {
     if let Some(file) = from {
-        return import::read(file);
+        return import::read(file).await;
     }
     if !io::stdin().is_terminal() {
         out.note("no terminal to ask at and no --from FILE: the demo makes up a secret");

@@ -37,7 +37,7 @@ pub struct Item {
 
 pub async fn run(remote: &Remote, out: &Out, args: SecretImport) -> Done {
     let visibility = secret::said(&args.visibility)?;
-    let items = read(&args.file)?;
+    let items = read(&args.file).await?;
     let reply = send(remote, out, &items, visibility, args.rotate_existing, args.no_auto_install).await?;
     refuse_problems(&reply)?;
     if out.is_json() {
@@ -53,8 +53,8 @@ pub async fn run(remote: &Remote, out: &Out, args: SecretImport) -> Done {
 }
 
 /// Every problem of a file is told at once, by line.
-pub fn read(file: &Path) -> Done<Vec<Item>> {
-    let text = input::read(file, LONGEST_FILE)?;
+pub async fn read(file: &Path) -> Done<Vec<Item>> {
+    let text = input::read(file, LONGEST_FILE).await?;
     let mut problems: Vec<(u32, String)> = Vec::new();
     let mut items = Vec::new();
     match dotenv::parse(&text) {
@@ -135,14 +135,14 @@ fn refuse(problems: Vec<(u32, String)>) -> Done {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_problem_is_told_at_once_and_no_value_is() {
+    #[tokio::test(flavor = "current_thread")]
+    async fn every_problem_is_told_at_once_and_no_value_is() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".env");
         std::fs::write(&file, "GOOD=hunter2\nEMPTY=\n123=hunter2\n").unwrap();
-        let told = read(&file).err().map(|f| f.to_string()).unwrap_or_default();
+        let told = read(&file).await.err().map(|f| f.to_string()).unwrap_or_default();
         assert!(told.contains("line 2: ") && told.contains("line 3: ") && !told.contains("hunter2"), "{told}");
         std::fs::write(&file, "# nothing\n\n").unwrap();
-        assert!(read(&file).is_err_and(|f| f.to_string().contains("holds no variables")));
+        assert!(read(&file).await.is_err_and(|f| f.to_string().contains("holds no variables")));
     }
 }

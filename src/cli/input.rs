@@ -29,8 +29,8 @@ pub fn refuse_argument(source: &ValueSource, name: &str) -> Done {
 /// A value, from where its flags say: a file, a pipe, or a prompt, where a new one is asked for twice.
 pub async fn value(source: &ValueSource, prompt: &str, twice: bool) -> Done<Value> {
     let mut bytes = match &source.value_file {
-        Some(path) => read(path, MAX_VALUE)?,
-        None if !io::stdin().is_terminal() => read(Path::new("-"), MAX_VALUE)?,
+        Some(path) => read(path, MAX_VALUE).await?,
+        None if !io::stdin().is_terminal() => read(Path::new("-"), MAX_VALUE).await?,
         None => ask_hidden(prompt.to_owned(), twice).await?,
     };
     if source.trim_newline && bytes.ends_with(b"\n") {
@@ -45,24 +45,29 @@ pub async fn value(source: &ValueSource, prompt: &str, twice: bool) -> Done<Valu
 pub async fn join(file: Option<&Path>) -> Done<Zeroizing<Vec<u8>>> {
     const LONGEST: usize = 4096;
     match file {
-        Some(path) => read(path, LONGEST),
-        None if !io::stdin().is_terminal() => read(Path::new("-"), LONGEST),
+        Some(path) => read(path, LONGEST).await,
+        None if !io::stdin().is_terminal() => read(Path::new("-"), LONGEST).await,
         None => ask_hidden("Join string (not shown): ".into(), false).await,
     }
 }
 
-/// A whole file, or stdin for `-`, of at most `longest` bytes, read into one buffer that never grows.
-pub fn read(path: &Path, longest: usize) -> Done<Zeroizing<Vec<u8>>> {
-    let (shown, result) = if path == Path::new("-") {
-        ("stdin".to_owned(), read_whole(&mut io::stdin().lock(), longest))
-    } else {
-        (path.display().to_string(), File::open(path).and_then(|mut file| read_whole(&mut file, longest)))
-    };
-    match result {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(Failure::local(format!("{shown} is longer than {longest} bytes, which is the limit here"))),
-        Err(e) => Err(Failure::local(format!("{shown}: {e}"))),
-    }
+/// A whole file, or stdin for `-`, of at most `longest` bytes, read into one buffer that never grows. A pipe may take its time;
+/// the connection goes on being served meanwhile.
+pub async fn read(path: &Path, longest: usize) -> Done<Zeroizing<Vec<u8>>> {
+    let path = path.to_owned();
+    blocking(move || {
+        let (shown, result) = if path == Path::new("-") {
+            ("stdin".to_owned(), read_whole(&mut io::stdin().lock(), longest))
+        } else {
+            (path.display().to_string(), File::open(&path).and_then(|mut file| read_whole(&mut file, longest)))
+        };
+        match result {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Failure::local(format!("{shown} is longer than {longest} bytes, which is the limit here"))),
+            Err(e) => Err(Failure::local(format!("{shown}: {e}"))),
+        }
+    })
+    .await
 }
 
 /// `None` where there is more than `longest`.
@@ -81,7 +86,7 @@ fn read_whole(from: &mut impl Read, longest: usize) -> io::Result<Option<Zeroizi
     Ok((len <= longest).then_some(bytes))
 }
 
-/// Asks at the terminal, without echo. The connection goes on being served meanwhile.
+/// Asks at the terminal, without echo.
 pub async fn ask_hidden(prompt: String, twice: bool) -> Done<Zeroizing<Vec<u8>>> {
     blocking(move || {
         let ask = |prompt: &str| rpassword::prompt_password(prompt).map(|s| Zeroizing::new(s.into_bytes()));
@@ -131,7 +136,7 @@ pub async fn confirm(sure: &Sure, out: &Out, what: &str) -> Done {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Done<T> + Send + 'static) -> Done<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Failure::local(format!("asking at the terminal: {e}")))?
+    tokio::task::spawn_blocking(work).await.map_err(|e| Failure::local(format!("reading: {e}")))?
 }
 
 #[cfg(test)]

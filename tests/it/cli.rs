@@ -409,6 +409,23 @@ async fn two_editors_do_not_overwrite_each_other() {
     assert_eq!(versions[0], (shown["version"].clone(), true));
 }
 
+/// The sealing key of a server lives as long as its process; a value typed meanwhile is sealed to the new one's.
+#[tokio::test]
+async fn a_server_restarted_while_somebody_types_is_no_matter() {
+    let mut world = World::new().await;
+    let alice = world.cli("alice", Role::Member).await;
+    alice.run_with(&["secret", "create", "key", "--private"], CANARY.as_bytes()).ok();
+    let mut editor = spawn(&alice, &["secret", "rotate", "key"]);
+    let (mut stdin, mut stderr) = (editor.stdin.take().unwrap(), editor.stderr.take().unwrap());
+    let mut told = String::new();
+    read_until(&mut stderr, &mut told, "at their next boot");
+    world.restart_server();
+    stdin.write_all(CANARY.as_bytes()).unwrap();
+    drop(stdin);
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(editor.wait().unwrap().code(), Some(0), "{told}");
+}
+
 #[tokio::test]
 async fn an_import_is_all_or_nothing() {
     let world = World::new().await;
