@@ -270,7 +270,7 @@ fn ok(output: Output) -> String {
 pub struct AgentRun {
     pub dir: PathBuf,
     pub child: Child,
-    _parent: TempDir,
+    parent: TempDir,
 }
 
 impl AgentRun {
@@ -283,6 +283,8 @@ impl AgentRun {
         let (dir, file) = (parent.path().join("run"), parent.path().join("join"));
         fs::write(&file, join).expect("a join file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
+        // A file, not a pipe: nobody reads along, and a full pipe would hold the agent up.
+        let printed = fs::File::create(parent.path().join("printed")).expect("a file");
         let child = Command::new(AGENT)
             .args(["run", "--allow-swappable", "--join-file"])
             .arg(&file)
@@ -291,20 +293,22 @@ impl AgentRun {
             .args(arguments)
             .envs(environment)
             .env("KEYFOB_LOG", "trace")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(printed.try_clone().expect("our own file"))
+            .stderr(printed)
             .spawn()
             .expect("keyfob-agent starts");
-        Self { dir, child, _parent: parent }
+        Self { dir, child, parent }
     }
 
     /// Waits for its end; gives exit code and everything it printed.
     pub fn finish(&mut self) -> (i32, String) {
-        use std::io::Read;
-        let mut printed = String::new();
-        self.child.stdout.take().expect("piped").read_to_string(&mut printed).expect("text");
-        self.child.stderr.take().expect("piped").read_to_string(&mut printed).expect("text");
-        (self.child.wait().expect("our own child").code().unwrap_or(-1), printed)
+        let code = self.child.wait().expect("our own child").code().unwrap_or(-1);
+        (code, self.printed())
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.parent.path().join("printed")).expect("a file")).into_owned()
     }
 
     pub fn succeed(&mut self) -> &mut Self {
