@@ -70,13 +70,24 @@ async fn boot(world: &World, nginx: &Nginx, dir: &Path) -> Result<(), Anything> 
         fs::write(&join, world.session().await?)?;
         let target = dir.join(format!("run-{run}"));
         let command = |c: &mut Command| {
-            c.args(["run", "--once", "--allow-swappable", "--join-file"]).arg(&join).arg("--dir").arg(&target).env("KEYFOB_LOG", "error");
+            c.args(["run", "--once", "--allow-swappable", "--join-file"])
+                .arg(&join)
+                .arg("--dir")
+                .arg(&target)
+                .env("KEYFOB_LOG", "error");
         };
         let ours = timed(&agent_path(), command)?;
         assert!(target.join("manifest.json").exists(), "the agent installed nothing");
         let theirs = timed(Path::new("curl"), |c| {
-            c.args(["-sS", "--fail", "--tlsv1.3", "--cert"]).arg(nginx.dir.join("client.pem")).arg("--key").arg(nginx.dir.join("client.key"));
-            c.arg("--cacert").arg(nginx.dir.join("ca.pem")).arg("-o").arg(dir.join("got")).arg(format!("https://localhost:{}/file", nginx.port));
+            c.args(["-sS", "--fail", "--tlsv1.3", "--cert"])
+                .arg(nginx.dir.join("client.pem"))
+                .arg("--key")
+                .arg(nginx.dir.join("client.key"));
+            c.arg("--cacert")
+                .arg(nginx.dir.join("ca.pem"))
+                .arg("-o")
+                .arg(dir.join("got"))
+                .arg(format!("https://localhost:{}/file", nginx.port));
         })?;
         if run > 0 {
             agent.push(ours); // the first of each warms up
@@ -126,13 +137,23 @@ async fn idle(world: &World, dir: &Path) -> Result<(), Anything> {
     fs::write(&join, world.session().await?)?;
     let target = dir.join("idle");
     let mut command = Command::new(agent_path());
-    command.args(["run", "--allow-swappable", "--join-file"]).arg(&join).arg("--dir").arg(&target).env("KEYFOB_LOG", "error");
+    command
+        .args(["run", "--allow-swappable", "--join-file"])
+        .arg(&join)
+        .arg("--dir")
+        .arg(&target)
+        .env("KEYFOB_LOG", "error");
     let agent = Running(command.spawn()?);
     wait_for(|| target.join("manifest.json").exists())?;
     tokio::time::sleep(Duration::from_millis(500)).await; // idle is what is measured
     let status = fs::read_to_string(format!("/proc/{}/status", agent.0.id()))?;
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", agent.0.id()))?;
-    let kib = |text: &str, key: &str| text.lines().find_map(|l| l.strip_prefix(key)).and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
+    let kib = |text: &str, key: &str| {
+        text.lines()
+            .find_map(|l| l.strip_prefix(key))
+            .and_then(|l| l.split_whitespace().next())
+            .and_then(|n| n.parse::<f64>().ok())
+    };
     let mib = |kib: Option<f64>| kib.unwrap_or(f64::NAN) / 1024.0;
     let size = fs::metadata(agent_path())?.len() as f64 / 1048576.0;
     say(&format!(
@@ -154,7 +175,11 @@ async fn growth(world: &World) -> Result<(), Anything> {
             let owner = total / 1_000;
             let batch = (size - total).min(1_000);
             // Every other thousand is somebody else's private ones; the rest shared ones that are not installed.
-            if owner % 2 == 0 { world.import(&format!("user{owner}"), batch, true).await? } else { world.import("", batch, true).await? };
+            if owner % 2 == 0 {
+                world.import(&format!("user{owner}"), batch, true).await?
+            } else {
+                world.import("", batch, true).await?
+            };
             total += batch;
         }
         let filled = filling.elapsed().as_secs_f64();
@@ -169,7 +194,9 @@ async fn growth(world: &World) -> Result<(), Anything> {
         }
         let each = (cpu_of(&[world.server.id()])? - before) / FETCHES as f64 * 1e6;
         let ratio = each / *first.get_or_insert(each);
-        say(&format!("(d) {total} secrets, {SECRETS} in scope: {each:.0} us of CPU a fetch, {ratio:.2} x the smallest (filled in {filled:.0} s)"));
+        say(&format!(
+            "(d) {total} secrets, {SECRETS} in scope: {each:.0} us of CPU a fetch, {ratio:.2} x the smallest (filled in {filled:.0} s)"
+        ));
     }
     Ok(())
 }
@@ -183,7 +210,11 @@ struct World {
 impl World {
     async fn start(dir: &Path) -> Result<Self, Anything> {
         let data = dir.join("data");
-        let init = Command::new(SERVER).args(["init", "--org", "bench", "--admin", "root", "--data-dir"]).arg(&data).stderr(Stdio::null()).output()?;
+        let init = Command::new(SERVER)
+            .args(["init", "--org", "bench", "--admin", "root", "--data-dir"])
+            .arg(&data)
+            .stderr(Stdio::null())
+            .output()?;
         let mut server = Command::new(SERVER)
             .args(["serve", "--listen", "127.0.0.1:0", "--max-connections-per-address", "10000", "--data-dir"])
             .arg(&data)
@@ -211,8 +242,14 @@ impl World {
             let value = Some(v1::SecretValue { kind: Some(v1::secret_value::Kind::Plain(vec![b'v'; 64])) });
             v1::ImportItem { name: format!("secret-{}", NEXT.fetch_add(1, Ordering::Relaxed)), value, line: 0 }
         });
-        let request = v1::ImportSecretsRequest { visibility: visibility.into(), items: items.collect(), no_auto_install, ..Default::default() };
-        let mut secrets = v1::secret_service_client::SecretServiceClient::new(channel).max_decoding_message_size(16 << 20);
+        let request = v1::ImportSecretsRequest {
+            visibility: visibility.into(),
+            items: items.collect(),
+            no_auto_install,
+            ..Default::default()
+        };
+        let mut secrets =
+            v1::secret_service_client::SecretServiceClient::new(channel).max_decoding_message_size(16 << 20);
         let reply = secrets.import_secrets(request).await?.into_inner();
         assert!(reply.problems.is_empty(), "{:?}", reply.problems);
         Ok(())
@@ -288,7 +325,9 @@ impl Nginx {
         let ca_certificate = ca.self_signed(&ca_key)?;
         let issuer = Issuer::new(ca, ca_key);
         fs::write(dir.join("ca.pem"), ca_certificate.pem())?;
-        for (name, usage) in [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)] {
+        for (name, usage) in
+            [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
+        {
             let key = KeyPair::generate()?;
             let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
             params.extended_key_usages = vec![usage];
@@ -315,7 +354,15 @@ impl Nginx {
                  }}"
             ),
         )?;
-        let child = Running(Command::new("nginx").arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).stderr(Stdio::null()).spawn()?);
+        let child = Running(
+            Command::new("nginx")
+                .arg("-p")
+                .arg(&dir)
+                .arg("-c")
+                .arg(dir.join("nginx.conf"))
+                .stderr(Stdio::null())
+                .spawn()?,
+        );
         wait_for(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
         Ok(Self { child, dir, port })
     }
@@ -369,7 +416,8 @@ impl std::ops::Deref for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // nginx's master ends its workers on SIGTERM, not on SIGKILL.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), nix::sys::signal::Signal::SIGTERM);
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }
 }

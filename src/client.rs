@@ -63,7 +63,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Status(s) => matches!(s.code(), Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Unknown),
+            Self::Status(s) => matches!(
+                s.code(),
+                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Unknown
+            ),
             Self::Untrusted { .. } | Self::Local(_) => false,
         }
     }
@@ -111,7 +114,8 @@ pub async fn enrol(join: &Join, key: &KeyPair, now: OffsetDateTime) -> Result<Cr
 
 /// Gets a fresh certificate for the same key.
 pub async fn renew(channel: Channel, current: &Credentials, now: OffsetDateTime) -> Result<Credentials, Error> {
-    let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&current.key[..])).map_err(|e| Error::Local(format!("the private key on file: {e}")))?;
+    let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&current.key[..]))
+        .map_err(|e| Error::Local(format!("the private key on file: {e}")))?;
     let mut client = v1::enrolment_service_client::EnrolmentServiceClient::new(channel);
     let reply = client.renew(v1::RenewRequest { csr_der: csr(&key)? }).await?.into_inner();
     credentials(&key, reply.certificate_chain, reply.trust_bundle, reply.not_after, now)
@@ -125,7 +129,10 @@ pub fn new_key() -> Result<KeyPair, Error> {
 fn csr(key: &KeyPair) -> Result<Vec<u8>, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new(); // the server decides the identity
-    params.serialize_request(key).map(|csr| csr.der().to_vec()).map_err(|e| Error::Local(format!("making a certificate request: {e}")))
+    params
+        .serialize_request(key)
+        .map(|csr| csr.der().to_vec())
+        .map_err(|e| Error::Local(format!("making a certificate request: {e}")))
 }
 
 fn credentials(
@@ -138,9 +145,17 @@ fn credentials(
     let not_after = not_after
         .and_then(|t| OffsetDateTime::from_unix_timestamp(t.seconds).ok())
         .filter(|end| *end > now)
-        .ok_or_else(|| Error::Local("the certificate has expired already: compare this machine's clock with the server's".into()))?;
+        .ok_or_else(|| {
+            Error::Local("the certificate has expired already: compare this machine's clock with the server's".into())
+        })?;
     let der = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect::<Vec<_>>();
-    Ok(Credentials { key: Zeroizing::new(key.serialize_der()), chain: der(chain), roots: der(roots), not_before: now, not_after })
+    Ok(Credentials {
+        key: Zeroizing::new(key.serialize_der()),
+        chain: der(chain),
+        roots: der(roots),
+        not_before: now,
+        not_after,
+    })
 }
 
 /// Connects as the holder of the credentials.
@@ -153,8 +168,9 @@ pub fn locate(address: &str) -> Result<String, Error> {
     let Some(dir) = address.strip_prefix("dir:") else { return Ok(address.to_owned()) };
     let file = format!("{dir}/listening");
     let unreachable = |cause: String| Error::Unreachable { address: address.to_owned(), cause };
-    let found = std::fs::read_to_string(&file)
-        .map_err(|e| unreachable(format!("{file}: {e}; is `keyfob-server serve --data-dir {dir}` running on this machine?")))?;
+    let found = std::fs::read_to_string(&file).map_err(|e| {
+        unreachable(format!("{file}: {e}; is `keyfob-server serve --data-dir {dir}` running on this machine?"))
+    })?;
     Ok(found.trim().to_owned())
 }
 
@@ -164,7 +180,8 @@ pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Local(format!("`{address}` is no HOST:PORT")))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Local(format!("`{host}` is no host name or address")))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::Local(format!("`{host}` is no host name or address")))?;
     let target = address.to_owned();
     let endpoint = Endpoint::from_shared(format!("https://{address}"))
         .map_err(|_| Error::Local(format!("`{address}` is no HOST:PORT")))?
@@ -191,13 +208,22 @@ fn connect_error(address: &str, error: &(dyn std::error::Error + 'static)) -> Er
     let address = address.to_owned();
     let mut cause = error;
     loop {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
+        let tls = cause
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
         match tls {
-            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidYet | rustls::CertificateError::Expired)) => {
-                let cause = "its certificate is not valid at this time: compare this machine's clock with the server's".into();
+            Some(rustls::Error::InvalidCertificate(
+                rustls::CertificateError::NotValidYet | rustls::CertificateError::Expired,
+            )) => {
+                let cause =
+                    "its certificate is not valid at this time: compare this machine's clock with the server's".into();
                 return Error::Untrusted { address, cause };
             }
-            Some(e @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoApplicationProtocol | rustls::Error::General(_))) => {
+            Some(
+                e @ (rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoApplicationProtocol
+                | rustls::Error::General(_)),
+            ) => {
                 return Error::Untrusted { address, cause: e.to_string() };
             }
             _ => {}

@@ -54,10 +54,10 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "memory")]
 pub mod harden;
-#[cfg(feature = "memory")]
-pub mod memory;
 #[cfg(any(feature = "agent", feature = "server"))]
 pub mod logs;
+#[cfg(feature = "memory")]
+pub mod memory;
 #[cfg(feature = "seal")]
 pub mod seal;
 #[cfg(feature = "server")]

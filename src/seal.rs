@@ -18,8 +18,8 @@
 use std::fmt;
 
 use hpke::{
-    Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::AeadTag, aead::ChaCha20Poly1305, inout::InOutBuf, kdf::HkdfSha256,
-    kem::XWing, single_shot_open_inout_detached, single_shot_seal_inout_detached,
+    Deserializable, Kem, OpModeR, OpModeS, Serializable, aead::AeadTag, aead::ChaCha20Poly1305, inout::InOutBuf,
+    kdf::HkdfSha256, kem::XWing, single_shot_open_inout_detached, single_shot_seal_inout_detached,
 };
 use zeroize::{Zeroize, Zeroizing};
 

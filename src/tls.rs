@@ -58,8 +58,11 @@ pub fn client_config(trust: Trust, own: Option<Keyed>) -> Result<ClientConfig, E
 
 /// What the server brings. Clients without a certificate get through the handshake: enrolment is for them.
 pub fn server_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Result<ServerConfig, Error> {
-    let provider =
-        Arc::new(provider(&[aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1]));
+    let provider = Arc::new(provider(&[
+        aws_lc_rs::kx_group::X25519MLKEM768,
+        aws_lc_rs::kx_group::X25519,
+        aws_lc_rs::kx_group::SECP256R1,
+    ]));
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority.clone())?;
@@ -121,7 +124,11 @@ impl ServerCertVerifier for ServerBySpiffe {
             Trust::Fingerprint(expected) => intermediates.iter().filter(|c| fingerprint(c) == *expected).collect(),
             Trust::Roots(roots) => roots.iter().collect(),
         };
-        let anchors = authorities.into_iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>().map_err(webpki_error)?;
+        let anchors = authorities
+            .into_iter()
+            .map(anchor_from_trusted_cert)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(webpki_error)?;
         if anchors.is_empty() {
             return Err(CertificateError::UnknownIssuer.into());
         }
@@ -135,7 +142,12 @@ impl ServerCertVerifier for ServerBySpiffe {
         }
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         Err(Error::General("TLS 1.2 is not offered".into()))
     }
 

@@ -121,9 +121,21 @@ mod tests {
         for shown in [
             format!("{:?}", v1::CreateSecretRequest { value: Some(value.clone()), ..Default::default() }),
             format!("{:?}", v1::RotateSecretRequest { value: Some(value.clone()), ..Default::default() }),
-            format!("{:?}", v1::ImportSecretsRequest { items: vec![v1::ImportItem { value: Some(value), ..Default::default() }], ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::ImportSecretsRequest {
+                    items: vec![v1::ImportItem { value: Some(value), ..Default::default() }],
+                    ..Default::default()
+                }
+            ),
             format!("{:?}", v1::SecretValue { kind: Some(v1::secret_value::Kind::Sealed(sealed)) }),
-            format!("{:?}", v1::BundleContents { entries: vec![v1::BundleEntry { value: canary.into(), ..Default::default() }], ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::BundleContents {
+                    entries: vec![v1::BundleEntry { value: canary.into(), ..Default::default() }],
+                    ..Default::default()
+                }
+            ),
             format!("{:?}", v1::EnrolRequest { token: canary.into(), csr_der: vec![] }),
             format!("{:?}", v1::CreateSessionResponse { join: canary.into(), ..Default::default() }),
             format!("{:?}", v1::InviteUserResponse { join: canary.into(), ..Default::default() }),

@@ -57,7 +57,10 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
     let mut client = BundleServiceClient::new(channel).max_decoding_message_size(8 * 1024 * 1024);
     let reply = client.fetch(request).await?.into_inner();
     if reply.suite != seal::SUITE {
-        return Err(Error::Local(format!("the bundle is sealed with suite {}, which this agent does not know; update it", reply.suite)));
+        return Err(Error::Local(format!(
+            "the bundle is sealed with suite {}, which this agent does not know; update it",
+            reply.suite
+        )));
     }
     let mut memory = SecretBuf::new(reply.ciphertext.len(), floor).map_err(|e| local("secret memory")(&e))?;
     memory.copy_from_slice(&reply.ciphertext);
@@ -71,10 +74,14 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
     let len = key.open(&reply.encapsulated_key, &mut memory, &purpose).map_err(|e| local("the bundle")(&e))?;
     drop(key);
     let rung = memory.rung();
-    let contents = BundleContents::decode(memory.into_bytes().slice(..len)).map_err(|_| Error::Local("the bundle can't be parsed".into()))?;
+    let contents = BundleContents::decode(memory.into_bytes().slice(..len))
+        .map_err(|_| Error::Local("the bundle can't be parsed".into()))?;
     let entries = contents.entries.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
     if let Some(twice) = entries.windows(2).find(|pair| pair[0].variable >= pair[1].variable) {
-        return Err(Error::Local(format!("the bundle has ${} twice or out of order; none of it was installed", twice[1].variable)));
+        return Err(Error::Local(format!(
+            "the bundle has ${} twice or out of order; none of it was installed",
+            twice[1].variable
+        )));
     }
     Ok(Fetched {
         entries,
@@ -91,8 +98,12 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
 
 /// The agent checks again what the server should never have let through.
 fn check(entry: v1::BundleEntry) -> Result<Entry, Error> {
-    let refused = |variable: &str, why: &dyn std::fmt::Display| Error::Local(format!("the bundle's ${variable} can't be installed ({why}); none of it was"));
-    let variable = Variable::parse(&entry.variable).map_err(|_| Error::Local("the bundle has a variable that no shell would take; none of it was installed".into()))?;
+    let refused = |variable: &str, why: &dyn std::fmt::Display| {
+        Error::Local(format!("the bundle's ${variable} can't be installed ({why}); none of it was"))
+    };
+    let variable = Variable::parse(&entry.variable).map_err(|_| {
+        Error::Local("the bundle has a variable that no shell would take; none of it was installed".into())
+    })?;
     if let Some(reserved) = reserved::class_of(&variable)
         && !(reserved.class == reserved::Class::RunsCode && entry.reserved_allowed)
     {

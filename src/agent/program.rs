@@ -40,7 +40,12 @@ const DEFAULT_DIR: &str = "/run/keyfob";
 const LONGEST_JOIN: u64 = 4096;
 
 #[derive(Parser)]
-#[command(name = "keyfob-agent", version, about = "Fetches a session's secrets at boot and keeps them where they belong", max_term_width = 100)]
+#[command(
+    name = "keyfob-agent",
+    version,
+    about = "Fetches a session's secrets at boot and keeps them where they belong",
+    max_term_width = 100
+)]
 struct Program {
     #[command(subcommand)]
     command: Command,
@@ -155,7 +160,9 @@ async fn run(run: Run) -> Result<(), Failure> {
 
     status("enrolling");
     let key = client::new_key()?;
-    let mut credentials = retry::until(deadline, "enrolling", async || client::enrol(&join, &key, OffsetDateTime::now_utc()).await).await?;
+    let mut credentials =
+        retry::until(deadline, "enrolling", async || client::enrol(&join, &key, OffsetDateTime::now_utc()).await)
+            .await?;
     let address = client::locate(&join.address)?;
     drop((join, key));
     if let Some(file) = join_file {
@@ -191,7 +198,8 @@ async fn run(run: Run) -> Result<(), Failure> {
             () = &mut stop => break,
             () = tokio::time::sleep(wait) => {}
         }
-        let end = Instant::now() + (credentials.not_after - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
+        let end =
+            Instant::now() + (credentials.not_after - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
         let renewed = tokio::select! {
             () = &mut stop => break,
             renewed = retry::until(end, "renewing the identity", async || {
@@ -219,7 +227,14 @@ fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, F
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()
-        .map(|e| Item { variable: &e.variable, name: &e.name, origin: e.origin, version: &e.version, delivery: e.delivery, value: &e.value })
+        .map(|e| Item {
+            variable: &e.variable,
+            name: &e.name,
+            origin: e.origin,
+            version: &e.version,
+            delivery: e.delivery,
+            value: &e.value,
+        })
         .collect();
     let set = Set {
         bundle_version: &fetched.bundle_version,
@@ -246,22 +261,29 @@ fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, F
 
 fn identity(credentials: &Credentials) -> Result<Identity, Error> {
     let identity = credentials.chain.first().and_then(tls::identity_of);
-    identity.filter(|i| matches!(i.subject, Subject::Session(_))).ok_or_else(|| Error::Local("the control plane gave no session's certificate".into()))
+    identity
+        .filter(|i| matches!(i.subject, Subject::Session(_)))
+        .ok_or_else(|| Error::Local("the control plane gave no session's certificate".into()))
 }
 
 /// The join string, and the file to remove once it is used. Never from the command line: every process can read that.
 fn read_join(file: Option<&Path>) -> Result<(Join, Option<PathBuf>), String> {
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(CREDENTIAL)).filter(|p| p.exists());
+    let credential =
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(CREDENTIAL)).filter(|p| p.exists());
     let (path, removable) = match (file, credential) {
         (Some(file), _) => (file.to_owned(), Some(file.to_owned())),
         (None, Some(credential)) => (credential, None),
         (None, None) => {
-            return Err(format!("no join string: give the unit a credential `{CREDENTIAL}`, or say --join-file FILE; `keyfob session create` prints one"));
+            return Err(format!(
+                "no join string: give the unit a credential `{CREDENTIAL}`, or say --join-file FILE; `keyfob session create` prints one"
+            ));
         }
     };
     let shown = path.display();
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_JOIN as usize + 1));
-    fs::File::open(&path).and_then(|f| f.take(LONGEST_JOIN + 1).read_to_string(&mut text)).map_err(|e| format!("{shown}: {e}"))?;
+    fs::File::open(&path)
+        .and_then(|f| f.take(LONGEST_JOIN + 1).read_to_string(&mut text))
+        .map_err(|e| format!("{shown}: {e}"))?;
     if text.len() as u64 > LONGEST_JOIN {
         return Err(format!("{shown} is too long for a join string"));
     }

@@ -10,7 +10,11 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Repeats `attempt` while it fails transiently and `deadline` has not passed; gives the last error then.
-pub async fn until<T>(deadline: Instant, what: &str, mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub async fn until<T>(
+    deadline: Instant,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut ceiling = FIRST;
     loop {
         let error = match attempt().await {

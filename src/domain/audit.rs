@@ -127,7 +127,10 @@ impl<'a> Verifier<'a> {
             return Err(Broken { sequence: self.next, problem: "is missing" });
         }
         if hash(self.org, &self.last, entry) != entry.hash {
-            return Err(Broken { sequence: entry.sequence, problem: "was changed, or an entry before it was replaced" });
+            return Err(Broken {
+                sequence: entry.sequence,
+                problem: "was changed, or an entry before it was replaced",
+            });
         }
         self.next += 1;
         self.last = entry.hash;
@@ -138,10 +141,18 @@ impl<'a> Verifier<'a> {
     pub fn finish(self, head: Option<(u64, Hash)>) -> Result<(u64, Hash), Broken> {
         let read = self.next - 1;
         match head {
-            None => Err(Broken { sequence: read, problem: "is the last, but the chain's signed head is gone or forged" }),
-            Some((sequence, _)) if sequence > read => Err(Broken { sequence: read + 1, problem: "is missing: the chain was cut short" }),
-            Some((sequence, _)) if sequence < read => Err(Broken { sequence: sequence + 1, problem: "was added after the chain's signed head" }),
-            Some((_, hash)) if hash != self.last => Err(Broken { sequence: read, problem: "is not the entry that the signed head names" }),
+            None => {
+                Err(Broken { sequence: read, problem: "is the last, but the chain's signed head is gone or forged" })
+            }
+            Some((sequence, _)) if sequence > read => {
+                Err(Broken { sequence: read + 1, problem: "is missing: the chain was cut short" })
+            }
+            Some((sequence, _)) if sequence < read => {
+                Err(Broken { sequence: sequence + 1, problem: "was added after the chain's signed head" })
+            }
+            Some((_, hash)) if hash != self.last => {
+                Err(Broken { sequence: read, problem: "is not the entry that the signed head names" })
+            }
             Some(_) => Ok((read, self.last)),
         }
     }
@@ -190,8 +201,21 @@ mod tests {
             ("an edited actor", |e| e[2].actor = "user/bob".into(), Err(3)),
             ("an edited time", |e| e[0].at += 1, Err(1)),
             ("an edited detail", |e| *e[4].detail.get_mut("version").unwrap() = "v2".into(), Err(5)),
-            ("a moved boundary", |e| { e[1].actor = "user/alices".into(); e[1].action = "ecret.create".into() }, Err(2)),
-            ("a gap", |e| { e.remove(1); }, Err(2)),
+            (
+                "a moved boundary",
+                |e| {
+                    e[1].actor = "user/alices".into();
+                    e[1].action = "ecret.create".into()
+                },
+                Err(2),
+            ),
+            (
+                "a gap",
+                |e| {
+                    e.remove(1);
+                },
+                Err(2),
+            ),
             ("two swapped", |e| e.swap(2, 3), Err(3)),
             ("a truncation", |e| e.truncate(3), Err(4)),
             ("all gone", |e| e.clear(), Err(1)),

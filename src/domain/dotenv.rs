@@ -38,7 +38,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
-const EXPANSION: &str = "holds `$`, and nothing is expanded here: put the value into single quotes to mean it literally";
+const EXPANSION: &str =
+    "holds `$`, and nothing is expanded here: put the value into single quotes to mean it literally";
 
 pub fn parse(file: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
@@ -144,7 +145,11 @@ impl<'a> Reader<'a> {
                         Some(b'r') => b'\r',
                         Some(b't') => b'\t',
                         Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => *byte,
-                        _ => return Err("has a backslash before a character that needs none; write \\\\ for a backslash"),
+                        _ => {
+                            return Err(
+                                "has a backslash before a character that needs none; write \\\\ for a backslash",
+                            );
+                        }
                     };
                     value.push(escaped);
                     at += 2;

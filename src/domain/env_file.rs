@@ -52,7 +52,11 @@ pub struct NotText {
 
 impl std::fmt::Display for NotText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the value of ${} holds a NUL byte or is not UTF-8; it can only be delivered as a file", self.variable)
+        write!(
+            f,
+            "the value of ${} holds a NUL byte or is not UTF-8; it can only be delivered as a file",
+            self.variable
+        )
     }
 }
 
@@ -68,7 +72,11 @@ impl<'a> Entry<'a> {
 }
 
 /// Writes all entries in one format; the first error of the sink ends it.
-pub fn render<'a, E>(entries: impl IntoIterator<Item = Entry<'a>>, format: Format, sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized)) -> Result<(), E> {
+pub fn render<'a, E>(
+    entries: impl IntoIterator<Item = Entry<'a>>,
+    format: Format,
+    sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized),
+) -> Result<(), E> {
     for Entry { variable, value } in entries {
         let name = variable.as_str().as_bytes();
         match format {
@@ -105,7 +113,11 @@ pub fn render<'a, E>(entries: impl IntoIterator<Item = Entry<'a>>, format: Forma
 }
 
 /// Hands on the runs between bytes that are replaced, and the replacements.
-fn escape<E>(value: &[u8], replacement: impl Fn(u8) -> Option<&'static [u8]>, sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized)) -> Result<(), E> {
+fn escape<E>(
+    value: &[u8],
+    replacement: impl Fn(u8) -> Option<&'static [u8]>,
+    sink: &mut (impl FnMut(&[u8]) -> Result<(), E> + ?Sized),
+) -> Result<(), E> {
     let mut from = 0;
     for (at, byte) in value.iter().enumerate() {
         if let Some(instead) = replacement(*byte) {

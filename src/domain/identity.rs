@@ -82,7 +82,9 @@ pub fn server_uri(trust_domain: &str) -> String {
 }
 
 pub fn is_server_uri(uri: &str) -> bool {
-    uri.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).is_some_and(|(domain, path)| !domain.is_empty() && path == "server")
+    uri.strip_prefix("spiffe://")
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(domain, path)| !domain.is_empty() && path == "server")
 }
 
 /// What somebody may do; of people it is looked up at every call, of machines it is what their certificate says.

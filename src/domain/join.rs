@@ -78,9 +78,15 @@ impl fmt::Display for BadJoin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotOne => "this is no join string: one starts with `kfjoin1`",
-            Self::Damaged => "the join string is damaged, perhaps cut off on its way; copy it whole or ask for a new one",
-            Self::For(Audience::Session) => "this join string is for a session's VM (keyfob-agent), not for a person; it was not used up",
-            Self::For(Audience::User) => "this join string is for a person (keyfob login), not for a VM; it was not used up",
+            Self::Damaged => {
+                "the join string is damaged, perhaps cut off on its way; copy it whole or ask for a new one"
+            }
+            Self::For(Audience::Session) => {
+                "this join string is for a session's VM (keyfob-agent), not for a person; it was not used up"
+            }
+            Self::For(Audience::User) => {
+                "this join string is for a person (keyfob login), not for a VM; it was not used up"
+            }
         })
     }
 }
@@ -134,7 +140,12 @@ mod tests {
     use super::*;
 
     fn join(audience: Audience) -> Join {
-        Join { audience, address: "keyfob.example.org:7443".into(), ca_fingerprint: [7; 32], token: Token::from_bytes(&[9; 32]) }
+        Join {
+            audience,
+            address: "keyfob.example.org:7443".into(),
+            ca_fingerprint: [7; 32],
+            token: Token::from_bytes(&[9; 32]),
+        }
     }
 
     #[test]

@@ -145,7 +145,14 @@ mod tests {
 
     #[test]
     fn labels() {
-        for (given, org, user) in [("acme", true, true), ("a.b_c-d", false, true), ("Acme", false, false), ("-a", false, false), ("..", false, false), ("", false, false)] {
+        for (given, org, user) in [
+            ("acme", true, true),
+            ("a.b_c-d", false, true),
+            ("Acme", false, false),
+            ("-a", false, false),
+            ("..", false, false),
+            ("", false, false),
+        ] {
             assert_eq!(OrgName::parse(given).is_ok(), org, "{given:?}");
             assert_eq!(UserName::parse(given).is_ok(), user, "{given:?}");
         }

@@ -66,11 +66,24 @@ pub enum Target {
     /// The organization as a whole: lists, new things.
     Organization,
     /// Something that is not there.
-    Absent { label: String },
-    Secret { id: Id, owner: Option<UserName>, created_by: String },
-    Environment { name: String },
-    Session { id: Id, user: Option<UserName> },
-    User { name: UserName },
+    Absent {
+        label: String,
+    },
+    Secret {
+        id: Id,
+        owner: Option<UserName>,
+        created_by: String,
+    },
+    Environment {
+        name: String,
+    },
+    Session {
+        id: Id,
+        user: Option<UserName>,
+    },
+    User {
+        name: UserName,
+    },
 }
 
 impl Target {
@@ -125,7 +138,12 @@ impl Decision {
 }
 
 pub fn decide(caller: &Caller, action: Action, target: &Target) -> Decision {
-    Decision { actor: caller.identity.subject.to_string(), action, target: target.label(), verdict: verdict(caller, action, target) }
+    Decision {
+        actor: caller.identity.subject.to_string(),
+        action,
+        target: target.label(),
+        verdict: verdict(caller, action, target),
+    }
 }
 
 fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
@@ -146,8 +164,20 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
         A::SecretRead | A::SecretUpdate | A::SecretRotate | A::SecretDelete => match target {
             _ if !person => Hide,
             // A list or a search: the store gives everyone their own private secrets and the shared ones.
-            Target::Organization => if action == A::SecretRead { Allow } else { Hide },
-            Target::Secret { owner: Some(owner), .. } => if caller.user() == Some(owner) { Allow } else { Hide },
+            Target::Organization => {
+                if action == A::SecretRead {
+                    Allow
+                } else {
+                    Hide
+                }
+            }
+            Target::Secret { owner: Some(owner), .. } => {
+                if caller.user() == Some(owner) {
+                    Allow
+                } else {
+                    Hide
+                }
+            }
             Target::Secret { owner: None, created_by, .. } => {
                 if action == A::SecretRead || admin || *created_by == caller.identity.subject.to_string() {
                     Allow
@@ -160,7 +190,9 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
         A::BundlePreview => match target {
             Target::User { name } if caller.user() == Some(name) || admin => Allow,
             // Members may list users, so there is nothing to hide.
-            Target::User { .. } if person => Forbid("members preview their own sessions; admins anyone's, without private secrets"),
+            Target::User { .. } if person => {
+                Forbid("members preview their own sessions; admins anyone's, without private secrets")
+            }
             _ => Forbid("only members and admins preview bundles"),
         },
         A::EnvironmentRead if person || caller.role == Role::Orchestrator => Allow,
@@ -176,20 +208,30 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
             Target::Organization if caller.role != Role::Session => Allow,
             Target::Organization => Hide,
             Target::Session { .. } if admin || matches!(caller.role, Role::Orchestrator | Role::Operator) => Allow,
-            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => Allow,
+            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => {
+                Allow
+            }
             _ => Hide,
         },
         A::SessionEnd => match target {
             Target::Session { .. } if admin || caller.role == Role::Orchestrator => Allow,
-            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => Allow,
-            Target::Session { .. } if caller.role == Role::Operator => Forbid("operators watch sessions, they do not end them"),
+            Target::Session { id, user } if is_session(caller, id) || (person && caller.user() == user.as_ref()) => {
+                Allow
+            }
+            Target::Session { .. } if caller.role == Role::Operator => {
+                Forbid("operators watch sessions, they do not end them")
+            }
             _ => Hide,
         },
         A::SessionRevoke => match target {
             Target::Session { .. } if admin || caller.role == Role::Orchestrator => Allow,
             Target::Session { user, .. } if person && caller.user() == user.as_ref() => Allow,
-            Target::Session { .. } if caller.role == Role::Operator => Forbid("operators watch sessions, they do not revoke them"),
-            Target::Session { id, .. } if is_session(caller, id) => Forbid("a session ends itself, it does not revoke itself"),
+            Target::Session { .. } if caller.role == Role::Operator => {
+                Forbid("operators watch sessions, they do not revoke them")
+            }
+            Target::Session { id, .. } if is_session(caller, id) => {
+                Forbid("a session ends itself, it does not revoke itself")
+            }
             _ => Hide,
         },
         A::UserRead if person => Allow,
@@ -236,7 +278,11 @@ mod tests {
     /// `a` allowed, `f` forbidden, `.` as if it did not exist.
     #[test]
     fn the_table() {
-        let secret = |owner: Option<&str>, by: &str| Target::Secret { id: Id::from_random([9; 16]), owner: owner.map(user), created_by: by.into() };
+        let secret = |owner: Option<&str>, by: &str| Target::Secret {
+            id: Id::from_random([9; 16]),
+            owner: owner.map(user),
+            created_by: by.into(),
+        };
         let session = |id, of: Option<&str>| Target::Session { id: Id::from_random(id), user: of.map(user) };
         let org = || Target::Organization;
         let absent = || Target::Absent { label: "secret/x".into() };

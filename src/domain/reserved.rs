@@ -34,7 +34,9 @@ impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)?;
         match self.class {
-            Class::RunsCode => f.write_str(" (use another name; whoever runs the server can allow this one: keyfob-server org allow)"),
+            Class::RunsCode => {
+                f.write_str(" (use another name; whoever runs the server can allow this one: keyfob-server org allow)")
+            }
             Class::BreaksShell => f.write_str(" (use another name)"),
         }
     }
@@ -91,7 +93,11 @@ const TABLE: &[(Class, &str, &str)] = &[
          HISTIGNORE GLOBIGNORE INPUTRC EXECIGNORE FIGNORE READNULLCMD NULLCMD WORDCHARS MODULE_PATH STTY SHELL_SESSION_DID_INIT fish_function_path \
          fish_complete_path fish_user_paths fish_greeting FIGNORE HISTTIMEFORMAT CHILD_MAX",
     ),
-    (Class::RunsCode, LOADER, "LD_* DYLD_* GLIBC_TUNABLES GCONV_PATH GETCONF_DIR HOSTALIASES LOCALDOMAIN RES_OPTIONS RESOLV_HOST_CONF MALLOC_* NIS_PATH SHLIB_PATH LIBPATH"),
+    (
+        Class::RunsCode,
+        LOADER,
+        "LD_* DYLD_* GLIBC_TUNABLES GCONV_PATH GETCONF_DIR HOSTALIASES LOCALDOMAIN RES_OPTIONS RESOLV_HOST_CONF MALLOC_* NIS_PATH SHLIB_PATH LIBPATH",
+    ),
     (
         Class::RunsCode,
         INTERPRETER,
@@ -152,7 +158,10 @@ static INDEX: LazyLock<(HashMap<&str, Reserved>, Vec<(&str, Reserved)>)> = LazyL
 pub fn class_of(variable: &Variable) -> Option<Reserved> {
     let (exact, prefixes) = &*INDEX;
     let name = variable.as_str();
-    exact.get(name).copied().or_else(|| prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, reserved)| *reserved))
+    exact
+        .get(name)
+        .copied()
+        .or_else(|| prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, reserved)| *reserved))
 }
 
 #[cfg(test)]

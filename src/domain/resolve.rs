@@ -67,7 +67,10 @@ impl std::fmt::Display for LeftOut {
 
 /// Decides for every variable, in the order of their names. `allowed` says which code-running variables the organization
 /// has allowed explicitly; names that break shells are never installed.
-pub fn resolve<T>(candidates: impl IntoIterator<Item = Candidate<T>>, allowed: impl Fn(&Variable) -> bool) -> Vec<Resolved<T>> {
+pub fn resolve<T>(
+    candidates: impl IntoIterator<Item = Candidate<T>>,
+    allowed: impl Fn(&Variable) -> bool,
+) -> Vec<Resolved<T>> {
     let mut by_variable: BTreeMap<Variable, Vec<Candidate<T>>> = BTreeMap::new();
     for candidate in candidates {
         by_variable.entry(candidate.variable.clone()).or_default().push(candidate);
@@ -79,7 +82,9 @@ pub fn resolve<T>(candidates: impl IntoIterator<Item = Candidate<T>>, allowed: i
             let winner = claims.pop().expect("an entry is made by its first claim");
             let overrides = claims.into_iter().rev().map(|c| (c.origin, c.name)).collect();
             let left_out = match reserved::class_of(&winner.variable) {
-                Some(r) if !(r.class == reserved::Class::RunsCode && allowed(&winner.variable)) => Some(LeftOut::Reserved(r.reason)),
+                Some(r) if !(r.class == reserved::Class::RunsCode && allowed(&winner.variable)) => {
+                    Some(LeftOut::Reserved(r.reason))
+                }
                 _ if !winner.auto_install => Some(LeftOut::AutoInstallOff),
                 _ => None,
             };
@@ -95,7 +100,15 @@ mod tests {
 
     fn claim(origin: Origin, name: &str, auto_install: bool) -> Candidate<()> {
         let variable = Variable::parse(name).unwrap();
-        Candidate { variable, origin, name: name.to_lowercase(), version: "v".into(), auto_install, delivery: Delivery::Env, what: () }
+        Candidate {
+            variable,
+            origin,
+            name: name.to_lowercase(),
+            version: "v".into(),
+            auto_install,
+            delivery: Delivery::Env,
+            what: (),
+        }
     }
 
     #[test]
@@ -133,7 +146,12 @@ mod tests {
 
     #[test]
     fn reserved_variables_are_left_out_unless_allowed() {
-        for (name, allowed, installed) in [("LD_PRELOAD", false, false), ("LD_PRELOAD", true, true), ("UID", true, false), ("OPENAI_API_KEY", false, true)] {
+        for (name, allowed, installed) in [
+            ("LD_PRELOAD", false, false),
+            ("LD_PRELOAD", true, true),
+            ("UID", true, false),
+            ("OPENAI_API_KEY", false, true),
+        ] {
             let resolved = resolve([claim(S, name, true)], |_| allowed);
             assert_eq!(resolved[0].left_out.is_none(), installed, "{name} allowed={allowed}");
         }

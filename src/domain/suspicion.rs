@@ -7,7 +7,9 @@ pub fn looks_like_secret(value: &str) -> Option<&'static str> {
     if value.contains("PRIVATE KEY-----") {
         return Some("a private key");
     }
-    if let Some((_, kind, _)) = PREFIXES.iter().find(|(prefix, _, rest)| value.strip_prefix(prefix).is_some_and(|tail| is_token(tail, *rest))) {
+    if let Some((_, kind, _)) =
+        PREFIXES.iter().find(|(prefix, _, rest)| value.strip_prefix(prefix).is_some_and(|tail| is_token(tail, *rest)))
+    {
         return Some(kind);
     }
     if is_jwt(value) {
@@ -61,7 +63,9 @@ fn is_token(tail: &str, least: usize) -> bool {
 
 fn is_jwt(value: &str) -> bool {
     let parts: Vec<&str> = value.split('.').collect();
-    parts.len() == 3 && parts[0].starts_with("eyJ") && parts.iter().all(|p| p.len() >= 8 && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+    parts.len() == 3
+        && parts[0].starts_with("eyJ")
+        && parts.iter().all(|p| p.len() >= 8 && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
 /// `scheme://user:password@host`, the password being neither empty nor a placeholder.

@@ -76,10 +76,12 @@ impl fmt::Display for Unfit {
             Self::TooLong { len } => {
                 write!(f, "the value has {len} bytes; {MAX_VALUE} (64 KiB) is the most")
             }
-            Self::Nul => f.write_str("the value holds a NUL byte, which no environment variable can; deliver it as a file"),
-            Self::NotUtf8 => f.write_str(
-                "the value is not UTF-8, and systemd would print it to the journal; deliver it as a file",
-            ),
+            Self::Nul => {
+                f.write_str("the value holds a NUL byte, which no environment variable can; deliver it as a file")
+            }
+            Self::NotUtf8 => {
+                f.write_str("the value is not UTF-8, and systemd would print it to the journal; deliver it as a file")
+            }
         }
     }
 }
@@ -150,7 +152,13 @@ mod tests {
 
     #[test]
     fn warnings_are_given_for() {
-        for (bytes, count) in [(&b"long enough"[..], 0), (b"long enough\n", 1), (b"a\nlong\nkey\n", 0), (b"short", 1), (b"long\r\nenough", 1)] {
+        for (bytes, count) in [
+            (&b"long enough"[..], 0),
+            (b"long enough\n", 1),
+            (b"a\nlong\nkey\n", 0),
+            (b"short", 1),
+            (b"long\r\nenough", 1),
+        ] {
             assert_eq!(warnings(bytes).len(), count, "{bytes:?}");
         }
     }

@@ -36,7 +36,10 @@ impl fmt::Display for BadVariable {
             Self::Empty => f.write_str("a variable needs at least one letter"),
             Self::TooLong => write!(f, "a variable has {LONGEST} bytes at the most"),
             Self::StartsWithDigit(variable) => {
-                write!(f, "${variable} would start with a digit, and a shell would print its value; put a letter first or choose a variable by hand")
+                write!(
+                    f,
+                    "${variable} would start with a digit, and a shell would print its value; put a letter first or choose a variable by hand"
+                )
             }
             Self::BadCharacter => f.write_str("a variable is made of letters, digits and `_` only"),
         }
@@ -98,7 +101,9 @@ mod tests {
     #[test]
     fn published_vectors() {
         let mut count = 0;
-        for line in include_str!("../../tests/vectors/variables.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        for line in
+            include_str!("../../tests/vectors/variables.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#'))
+        {
             let (name, expected) = line.split_once('\t').expect("name TAB variable");
             let found = variable_of(&SecretName::parse(name).expect("a name"));
             match expected {

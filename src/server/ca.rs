@@ -5,8 +5,9 @@
 //! Identities are decided here and by the store, never by a certificate request: of a request only the public key is used.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
@@ -89,11 +90,16 @@ impl Authority {
             bind![tx.now],
             |row| Ok((row.text(0)?, CertificateDer::from(row.blob(1)?), row.text(2)?, row.blob(3)?)),
         )?;
-        let (id, certificate, kek_id, sealed) =
-            rows.first().ok_or_else(|| Error::Precondition("there is no valid certificate authority; `keyfob-server ca add` and `ca activate` make one".into()))?;
+        let (id, certificate, kek_id, sealed) = rows.first().ok_or_else(|| {
+            Error::Precondition(
+                "there is no valid certificate authority; `keyfob-server ca add` and `ca activate` make one".into(),
+            )
+        })?;
         let key = open(tx.keyring(), kek_id, id, sealed)?;
-        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..])).map_err(|_| Error::Corrupt("the certificate authority's key can't be read".into()))?;
-        let issuer = Issuer::from_ca_cert_der(certificate, key).map_err(|_| Error::Corrupt("the certificate authority can't be read".into()))?;
+        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..]))
+            .map_err(|_| Error::Corrupt("the certificate authority's key can't be read".into()))?;
+        let issuer = Issuer::from_ca_cert_der(certificate, key)
+            .map_err(|_| Error::Corrupt("the certificate authority can't be read".into()))?;
         let roots = rows.iter().map(|row| row.1.clone()).collect();
         Ok(Self { issuer, certificate: certificate.clone(), roots, trust_domain, lives })
     }
@@ -115,23 +121,35 @@ impl Authority {
         };
         let params = leaf(&identity.to_uri(&self.trust_domain), ExtendedKeyUsagePurpose::ClientAuth, &[], now, life)?;
         let not_after = params.not_after;
-        let leaf = params.signed_by(&request.0.public_key, &self.issuer).map_err(|_| Error::Internal("signing a certificate"))?;
+        let leaf = params
+            .signed_by(&request.0.public_key, &self.issuer)
+            .map_err(|_| Error::Internal("signing a certificate"))?;
         Ok(Issued { chain: vec![leaf.der().clone(), self.certificate.clone()], not_after })
     }
 
     /// The server's own certificate and a fresh key. `names` are host names and addresses, for clients that look at them.
     pub fn issue_server(&self, names: &[String], now: OffsetDateTime) -> Result<(Keyed, OffsetDateTime), Error> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| Error::Internal("making the server's key"))?;
-        let params = leaf(&server_uri(&self.trust_domain), ExtendedKeyUsagePurpose::ServerAuth, names, now, self.lives.server)?;
+        let key =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| Error::Internal("making the server's key"))?;
+        let params =
+            leaf(&server_uri(&self.trust_domain), ExtendedKeyUsagePurpose::ServerAuth, names, now, self.lives.server)?;
         let not_after = params.not_after;
-        let leaf = params.signed_by(&key, &self.issuer).map_err(|_| Error::Internal("signing the server's certificate"))?;
+        let leaf =
+            params.signed_by(&key, &self.issuer).map_err(|_| Error::Internal("signing the server's certificate"))?;
         let chain = vec![leaf.der().clone(), self.certificate.clone()];
         Ok((Keyed { chain, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())) }, not_after))
     }
 }
 
-fn leaf(uri: &str, usage: ExtendedKeyUsagePurpose, names: &[String], now: OffsetDateTime, life: Duration) -> Result<CertificateParams, Error> {
-    let mut params = CertificateParams::new(names.to_vec()).map_err(|_| Error::Invalid("a server name is neither a host name nor an address".into()))?;
+fn leaf(
+    uri: &str,
+    usage: ExtendedKeyUsagePurpose,
+    names: &[String],
+    now: OffsetDateTime,
+    life: Duration,
+) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::new(names.to_vec())
+        .map_err(|_| Error::Invalid("a server name is neither a host name nor an address".into()))?;
     let uri = uri.try_into().map_err(|_| Error::Internal("an identity that is no URI"))?;
     params.subject_alt_names.push(SanType::URI(uri));
     params.distinguished_name = DistinguishedName::new();
@@ -152,7 +170,8 @@ fn serial() -> Result<SerialNumber, Error> {
 
 /// Makes an authority and stores it, not signing yet; gives its id.
 pub fn create(tx: &Tx<'_>, trust_domain: &str, now: OffsetDateTime) -> Result<Id, Error> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| Error::Internal("making the authority's key"))?;
+    let key =
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| Error::Internal("making the authority's key"))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("Keyfob authority of {trust_domain}"));
@@ -169,7 +188,8 @@ pub fn create(tx: &Tx<'_>, trust_domain: &str, now: OffsetDateTime) -> Result<Id
 pub fn import(tx: &Tx<'_>, certificate: &str, key: &str) -> Result<Id, Error> {
     use rustls::pki_types::pem::PemObject;
     let invalid = |what: &str| Error::Invalid(what.to_owned());
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| invalid("the CA certificate is not PEM"))?;
+    let certificate =
+        CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| invalid("the CA certificate is not PEM"))?;
     let key = KeyPair::from_pem(key).map_err(|_| invalid("the CA key is not a PEM key of PKCS #8"))?;
     let (ours, not_after, is_ca) = inspect(&certificate).ok_or_else(|| invalid("the CA certificate can't be read"))?;
     if !is_ca {
@@ -221,9 +241,18 @@ pub struct Listed {
 
 /// All of them, the signing one first.
 pub fn list(tx: &Tx<'_>) -> Result<Vec<Listed>, Error> {
-    tx.all("SELECT id, certificate, not_after, active_at FROM authorities ORDER BY COALESCE(active_at, 0) DESC, id", bind![], |row| {
-        Ok(Listed { id: row.text(0)?, certificate: row.blob(1)?.into(), not_after: row.int(2)?, active_at: row.opt_int(3)? })
-    })
+    tx.all(
+        "SELECT id, certificate, not_after, active_at FROM authorities ORDER BY COALESCE(active_at, 0) DESC, id",
+        bind![],
+        |row| {
+            Ok(Listed {
+                id: row.text(0)?,
+                certificate: row.blob(1)?.into(),
+                not_after: row.int(2)?,
+                active_at: row.opt_int(3)?,
+            })
+        },
+    )
 }
 
 fn label(id: &str) -> String {
@@ -245,5 +274,6 @@ pub fn rewrap(tx: &Tx<'_>) -> Result<(), Error> {
 }
 
 fn open(keyring: &Keyring, kek_id: &str, id: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-    vault::open_own(keyring, kek_id, &label(id), sealed)?.map_err(|_| Error::Corrupt("the certificate authority's key was altered in the store".into()))
+    vault::open_own(keyring, kek_id, &label(id), sealed)?
+        .map_err(|_| Error::Corrupt("the certificate authority's key was altered in the store".into()))
 }

@@ -14,7 +14,12 @@ pub enum Error {
     /// No identity, or one that does not count any more.
     Unauthenticated(&'static str),
     /// Decided by policy: the fact is written to the audit chain, `hidden` looks like [`Error::NotFound`].
-    Refused { org: OrgName, fact: Box<Fact>, hidden: bool, reason: String },
+    Refused {
+        org: OrgName,
+        fact: Box<Fact>,
+        hidden: bool,
+        reason: String,
+    },
     NotFound(String),
     Invalid(String),
     Exists(String),
@@ -24,7 +29,12 @@ pub enum Error {
     /// A stored row is not what was stored. Audited by whoever finds it.
     Corrupt(String),
     /// A secret's row fails its integrity check. The writer puts it on record.
-    Altered { org: OrgName, id: Id, name: String, problem: &'static str },
+    Altered {
+        org: OrgName,
+        id: Id,
+        name: String,
+        problem: &'static str,
+    },
     /// Everything that is wrong with an import; none of it was stored.
     Import(Vec<crate::wire::v1::ImportProblem>),
     /// The store can't be read or written.

@@ -43,7 +43,9 @@ pub struct Key {
 impl Keyring {
     /// From `$CREDENTIALS_DIRECTORY` if systemd hands one in, else from `path`.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(CREDENTIAL)).filter(|p| p.exists());
+        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+            .map(|dir| PathBuf::from(dir).join(CREDENTIAL))
+            .filter(|p| p.exists());
         let path = credential.unwrap_or_else(|| path.to_owned());
         let keys = RwLock::new(Arc::new(read(&path)?));
         Ok(Self { path, keys })
@@ -99,7 +101,9 @@ impl Keyring {
         }
         match find(&keys) {
             Some(at) => Ok(with(&keys[at])),
-            None => Err(Error::Corrupt(format!("the keyring has no key `{id}`; put it back into {}", self.path.display()))),
+            None => {
+                Err(Error::Corrupt(format!("the keyring has no key `{id}`; put it back into {}", self.path.display())))
+            }
         }
     }
 }
@@ -107,7 +111,10 @@ impl Keyring {
 impl Key {
     pub fn aead(&self) -> aead::LessSafeKey {
         let derived = self.derive(b"keyfob v1 wrap");
-        aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, derived.as_ref()).expect("a SHA-256 tag is as long as an AES-256 key"))
+        aead::LessSafeKey::new(
+            aead::UnboundKey::new(&aead::AES_256_GCM, derived.as_ref())
+                .expect("a SHA-256 tag is as long as an AES-256 key"),
+        )
     }
 
     pub fn mac(&self) -> hmac::Key {

@@ -112,7 +112,9 @@ impl Data {
     fn existing(&self) -> Result<Keyring, String> {
         if !self.database().exists() {
             let dir = self.data_dir.display();
-            return Err(format!("{dir} is no data directory; `keyfob-server init --data-dir {dir} --org ORG --admin NAME` makes one"));
+            return Err(format!(
+                "{dir} is no data directory; `keyfob-server init --data-dir {dir} --org ORG --admin NAME` makes one"
+            ));
         }
         Keyring::load(&self.keyring_path())
     }
@@ -278,7 +280,8 @@ fn run(command: Command) -> Result<(), String> {
         Command::Serve(serve) => runtime()?.block_on(self::serve(serve)),
         Command::Org(Org::Create { data, org, admin, address }) => {
             let (org, admin) = (parse(OrgName::parse(&org))?, parse(UserName::parse(&admin))?);
-            let (token, fingerprint) = data.change(|tx| Ok((tx.create_organization(&org, &admin)?, fingerprint(tx)?)))?;
+            let (token, fingerprint) =
+                data.change(|tx| Ok((tx.create_organization(&org, &admin)?, fingerprint(tx)?)))?;
             print_join(&data, address, fingerprint, token, &admin)
         }
         Command::Org(Org::Allow { data, org, variable, remove }) => {
@@ -317,7 +320,10 @@ fn init(init: Init) -> Result<(), String> {
     let (org, admin) = (parse(OrgName::parse(&init.org))?, parse(UserName::parse(&init.admin))?);
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
     if init.trust_domain.is_empty() || init.trust_domain.len() > 255 || !init.trust_domain.chars().all(valid) {
-        return Err(format!("`{}` is no SPIFFE trust domain: use lower-case letters, digits, `-`, `.`, `_`", init.trust_domain));
+        return Err(format!(
+            "`{}` is no SPIFFE trust domain: use lower-case letters, digits, `-`, `.`, `_`",
+            init.trust_domain
+        ));
     }
     let own_ca = own_ca(&init.ca_cert, &init.ca_key)?;
     if data.database().exists() {
@@ -357,7 +363,10 @@ fn init(init: Init) -> Result<(), String> {
     Ok(())
 }
 
-fn own_ca(certificate: &Option<PathBuf>, key: &Option<PathBuf>) -> Result<Option<(String, zeroize::Zeroizing<String>)>, String> {
+fn own_ca(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+) -> Result<Option<(String, zeroize::Zeroizing<String>)>, String> {
     let read = |path: &Path| fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some((read(certificate)?, zeroize::Zeroizing::new(read(key)?)))),
@@ -370,7 +379,13 @@ fn fingerprint(tx: &Tx<'_>) -> Result<[u8; 32], Error> {
 }
 
 /// The join string alone on standard output: scripts rely on that.
-fn print_join(data: &Data, address: Option<String>, ca_fingerprint: [u8; 32], token: Token, user: &UserName) -> Result<(), String> {
+fn print_join(
+    data: &Data,
+    address: Option<String>,
+    ca_fingerprint: [u8; 32],
+    token: Token,
+    user: &UserName,
+) -> Result<(), String> {
     let address = match address {
         Some(address) => reachable(address)?,
         None => {
@@ -401,7 +416,9 @@ fn ca(verb: Ca) -> Result<(), String> {
                     None => "trusted (not signing yet)",
                 };
                 let fingerprint: String = tls::fingerprint(&a.certificate).iter().map(|b| format!("{b:02x}")).collect();
-                let end = OffsetDateTime::from_unix_timestamp(a.not_after / 1_000_000).map(|t| t.date().to_string()).unwrap_or_default();
+                let end = OffsetDateTime::from_unix_timestamp(a.not_after / 1_000_000)
+                    .map(|t| t.date().to_string())
+                    .unwrap_or_default();
                 text.push_str(&format!("{}  {state}  until {end}  sha256 {fingerprint}\n", a.id));
             }
             print(&text)
@@ -425,7 +442,8 @@ fn ca(verb: Ca) -> Result<(), String> {
 fn pem(certificate: &CertificateDer<'_>) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let encoded = STANDARD.encode(certificate);
-    let lines: Vec<&str> = encoded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    let lines: Vec<&str> =
+        encoded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
@@ -435,7 +453,10 @@ fn keyring(verb: KeyringVerb) -> Result<(), String> {
             data.existing()?;
             let name = Keyring::add_key(&data.keyring_path(), &key_name()?)?;
             print(&format!("{name}\n"))?;
-            let _ = writeln!(io::stderr(), "New values use {name} from the server's next start; `keyfob-server rewrap` moves what is there.");
+            let _ = writeln!(
+                io::stderr(),
+                "New values use {name} from the server's next start; `keyfob-server rewrap` moves what is there."
+            );
             Ok(())
         }
         KeyringVerb::List { data } => {
@@ -491,7 +512,9 @@ async fn serve(serve: Serve) -> Result<(), String> {
     };
     let mut names = serve.names;
     names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
-    names.extend([&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()));
+    names.extend(
+        [&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()),
+    );
     names.sort();
     names.dedup();
 
@@ -515,7 +538,10 @@ async fn serve(serve: Serve) -> Result<(), String> {
     let shutdown = shutdown_signal()?;
     print(&format!("listening on {bound}\n"))?;
     tracing::info!(%bound, "listening");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("listening on {bound}"))]);
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&format!("listening on {bound}")),
+    ]);
     edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
         shutdown.await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -530,16 +556,21 @@ async fn serve(serve: Serve) -> Result<(), String> {
 fn lock(dir: &Path) -> Result<Flock<fs::File>, String> {
     let path = dir.join("lock");
     let file = fs::File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
 }
 
 /// The server's certificate, made anew when 70 % of its life has passed.
-fn watch_certificate(authority: Arc<Authority>, names: Vec<String>) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
+fn watch_certificate(
+    authority: Arc<Authority>,
+    names: Vec<String>,
+) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
     let issue = move || -> Result<(Arc<rustls::ServerConfig>, std::time::Duration), String> {
         let now = OffsetDateTime::now_utc();
         let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
         let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
-        let wait = std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
+        let wait =
+            std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
         Ok((Arc::new(config), wait))
     };
     let (config, mut wait) = issue()?;

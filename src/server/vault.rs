@@ -49,12 +49,20 @@ impl DataKey {
     }
 
     pub fn seal_value(&self, org: &str, id: &str, version: &str, owner: &str, value: &[u8]) -> Result<Vec<u8>, Error> {
-        seal(&self.aead(), &aad(&[b"value", org.as_bytes(), id.as_bytes(), version.as_bytes(), owner.as_bytes()]), value)
+        seal(
+            &self.aead(),
+            &aad(&[b"value", org.as_bytes(), id.as_bytes(), version.as_bytes(), owner.as_bytes()]),
+            value,
+        )
     }
 
     /// Opens a value into a vector of exactly its size.
     pub fn open_value(&self, row: &Row<'_>, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Altered> {
-        open(&self.aead(), &aad(&[b"value", row.org.as_bytes(), row.id.as_bytes(), row.version.as_bytes(), row.owner.as_bytes()]), ciphertext)
+        open(
+            &self.aead(),
+            &aad(&[b"value", row.org.as_bytes(), row.id.as_bytes(), row.version.as_bytes(), row.owner.as_bytes()]),
+            ciphertext,
+        )
     }
 
     /// Wraps this key for its row with the newest key of the ring; gives that key's name.
@@ -62,7 +70,12 @@ impl DataKey {
         keyring.newest(|kek| Ok((kek.id.clone(), seal(&kek.aead(), &row_aad(row), &self.0[..])?)))
     }
 
-    pub fn unwrap(keyring: &Keyring, kek_id: &str, row: &Row<'_>, wrapped: &[u8]) -> Result<Result<Self, Altered>, Error> {
+    pub fn unwrap(
+        keyring: &Keyring,
+        kek_id: &str,
+        row: &Row<'_>,
+        wrapped: &[u8],
+    ) -> Result<Result<Self, Altered>, Error> {
         keyring.get(kek_id, |kek| {
             let key = open(&kek.aead(), &row_aad(row), wrapped)?;
             let mut bytes = Zeroizing::new([0; 32]);
@@ -80,7 +93,12 @@ pub fn seal_own(keyring: &Keyring, label: &str, plain: &[u8]) -> Result<(String,
     keyring.newest(|kek| Ok((kek.id.clone(), seal(&kek.aead(), &aad(&[b"own", label.as_bytes()]), plain)?)))
 }
 
-pub fn open_own(keyring: &Keyring, kek_id: &str, label: &str, sealed: &[u8]) -> Result<Result<Zeroizing<Vec<u8>>, Altered>, Error> {
+pub fn open_own(
+    keyring: &Keyring,
+    kek_id: &str,
+    label: &str,
+    sealed: &[u8],
+) -> Result<Result<Zeroizing<Vec<u8>>, Altered>, Error> {
     keyring.get(kek_id, |kek| open(&kek.aead(), &aad(&[b"own", label.as_bytes()]), sealed))
 }
 
@@ -125,7 +143,8 @@ fn open(key: &LessSafeKey, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(Altered)?;
     let (body, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(Altered)?;
     let mut plain = Zeroizing::new(vec![0; body.len()]);
-    key.open_separate_gather(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), body, tag, &mut plain).map_err(|_| Altered)?;
+    key.open_separate_gather(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), body, tag, &mut plain)
+        .map_err(|_| Altered)?;
     Ok(plain)
 }
 

@@ -12,10 +12,22 @@ async fn a_secret_saved_here_is_a_variable_there() {
     let world = World::new().await;
     let alice = world.cli("alice", Role::Member).await;
     let ci = world.cli("ci", Role::Orchestrator).await;
-    alice.run_with(&["secret", "create", "openai-api-key", "--private", "--value-file", "-"], b"sk-test-0123456789").ok();
-    alice.run_with(&["secret", "create", "pagerduty.token", "--shared", "--value-file", "-"], b"it's \"quoted\"\nand $(touch /x) `lines`").ok();
+    alice
+        .run_with(&["secret", "create", "openai-api-key", "--private", "--value-file", "-"], b"sk-test-0123456789")
+        .ok();
+    alice
+        .run_with(
+            &["secret", "create", "pagerduty.token", "--shared", "--value-file", "-"],
+            b"it's \"quoted\"\nand $(touch /x) `lines`",
+        )
+        .ok();
     alice.run_with(&["secret", "create", "tls-key", "--shared", "--file", "--value-file", "-"], b"\x00\xffbinary").ok();
-    alice.run_with(&["secret", "create", "kept-back", "--shared", "--no-auto-install", "--value-file", "-"], b"not for everybody").ok();
+    alice
+        .run_with(
+            &["secret", "create", "kept-back", "--shared", "--no-auto-install", "--value-file", "-"],
+            b"not for everybody",
+        )
+        .ok();
 
     let made = ci.run(&["session", "create", "--user", "alice", "--environment", "default", "-o", "json"]).json();
     let join = made["join"].as_str().expect("a join string");
@@ -35,7 +47,11 @@ async fn a_secret_saved_here_is_a_variable_there() {
     assert!(manifest.contains("OPENAI_API_KEY") && !manifest.contains("sk-test"), "{manifest}");
     assert_eq!(agent.manifest()["session"], made["id"]);
 
-    let shell = Command::new("sh").args(["-c", ". \"$0\"/env.sh; printf %s \"$OPENAI_API_KEY\""]).arg(&agent.dir).output().unwrap();
+    let shell = Command::new("sh")
+        .args(["-c", ". \"$0\"/env.sh; printf %s \"$OPENAI_API_KEY\""])
+        .arg(&agent.dir)
+        .output()
+        .unwrap();
     assert_eq!(shell.stdout, b"sk-test-0123456789");
 
     // The string is spent, for this key and every other.
@@ -70,7 +86,8 @@ async fn who_gets_what() {
         let session = world.session(user, "default").await;
         let mut agent = AgentRun::start(&session.join, &["--once"]);
         agent.succeed();
-        let found: Vec<(String, String)> = agent.environ().into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect();
+        let found: Vec<(String, String)> =
+            agent.environ().into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect();
         let expected: Vec<(String, String)> = expected.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         assert_eq!(found, expected, "a session of {user:?}");
     }

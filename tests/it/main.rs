@@ -2,16 +2,16 @@
 
 mod world; // a control plane on a free port, people and agents, all of them the real programs
 
+mod canary; // one value through every path, searched in everything that is written
+mod cli; // transcripts of the CLI
+mod crash; // kill -9 under mixed writes
+mod demo;
+mod edge; // the accept loop under attack
+mod files; // the runtime directory: modes, ladder, atomicity, refusals
+mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
 mod line; // the whole line: a secret saved here is a variable in a shell there
 mod matrix; // who may call what: every call by every kind of caller
-mod tokens; // join tokens under many redeemers, renewal, revocation
-mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
-mod crash; // kill -9 under mixed writes
 mod memory; // no copy of a value in the memory of agent or server, by scanning it
-mod canary; // one value through every path, searched in everything that is written
-mod files; // the runtime directory: modes, ladder, atomicity, refusals
 mod shells; // hostile values through real shells and systemd's parser
 mod third_party; // a gRPC client that is not ours
-mod edge; // the accept loop under attack
-mod cli; // transcripts of the CLI
-mod demo; // keyfob demo
+mod tokens; // join tokens under many redeemers, renewal, revocation // keyfob demo

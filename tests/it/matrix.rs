@@ -16,7 +16,17 @@ use tonic::{Code, Status};
 use crate::world::{Api, World, enrol_session, plain};
 
 /// The callers, in the order of the letters of a row.
-const CALLERS: [&str; 9] = ["alice, the owner", "bob, a member", "root, the admin", "ci, an orchestrator", "op, an operator", "a session of alice", "gone, a removed user", "another organization's admin", "nobody"];
+const CALLERS: [&str; 9] = [
+    "alice, the owner",
+    "bob, a member",
+    "root, the admin",
+    "ci, an orchestrator",
+    "op, an operator",
+    "a session of alice",
+    "gone, a removed user",
+    "another organization's admin",
+    "nobody",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum On {
@@ -39,15 +49,21 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
         Call::SecretListSecrets => &[(Nothing, "aaa...uau")],
-        Call::SecretGetSecret => &[(Alices, "a.....u.u"), (AlicesShared, "aaa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")],
+        Call::SecretGetSecret => {
+            &[(Alices, "a.....u.u"), (AlicesShared, "aaa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")]
+        }
         Call::SecretUpdateSecret | Call::SecretRotateSecret | Call::SecretDeleteSecret => {
             &[(Alices, "a.....u.u"), (AlicesShared, "afa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")]
         }
         Call::SecretPreviewBundle => &[(Alices, "afafffu.u"), (Absent, "......u.u")],
         Call::EnvironmentListEnvironments => &[(Nothing, "aaaa..uau")],
         Call::EnvironmentCreateEnvironment => &[(Nothing, "ffaf..uau")],
-        Call::EnvironmentGetEnvironment | Call::EnvironmentListEnvironmentVersions => &[(Alices, "aaaa..u.u"), (Absent, "......u.u")],
-        Call::EnvironmentUpdateEnvironment | Call::EnvironmentRestoreEnvironment => &[(Alices, "ffaf..u.u"), (Absent, "......u.u")],
+        Call::EnvironmentGetEnvironment | Call::EnvironmentListEnvironmentVersions => {
+            &[(Alices, "aaaa..u.u"), (Absent, "......u.u")]
+        }
+        Call::EnvironmentUpdateEnvironment | Call::EnvironmentRestoreEnvironment => {
+            &[(Alices, "ffaf..u.u"), (Absent, "......u.u")]
+        }
         Call::SessionCreateSession => &[(Alices, "ffaaffu.u"), (Absent, "ff..ffu.u")],
         Call::SessionListSessions => &[(Nothing, "aaaaa.uau")],
         Call::SessionGetSession => &[(Alices, "a.aaa.u.u"), (Absent, "......u.u")],
@@ -75,7 +91,8 @@ async fn every_call_by_every_kind_of_caller() {
     let session = enrol_session(&world.session("alice", "default").await.join).await;
     let other = world.organization("other").await;
     let roots = alice.credentials.roots.clone();
-    let channel = client::connect(&world.address, Trust::Roots(roots), None).await.expect("a connection without a certificate");
+    let channel =
+        client::connect(&world.address, Trust::Roots(roots), None).await.expect("a connection without a certificate");
     let root_key = client::new_key().expect("a key");
     let nobody = Api { channel, credentials: alice_like(&root_key, &alice) };
     let callers = [&alice, &bob, world.admin(), &ci, &op, &session, &gone, &other, &nobody];
@@ -113,7 +130,9 @@ async fn hidden_and_absent_read_the_same() {
     let by_id = |id: &str| v1::SecretRef { id: id.into(), ..Default::default() };
     let by_name = |name: &str| v1::SecretRef { name: name.into(), ..Default::default() };
     let mut answers = Vec::new();
-    for reference in [by_id(&secret.id), by_id(&"a".repeat(26)), by_id("no id at all"), by_name("mine"), by_name("never-was")] {
+    for reference in
+        [by_id(&secret.id), by_id(&"a".repeat(26)), by_id("no id at all"), by_name("mine"), by_name("never-was")]
+    {
         let get = bob.secrets().get_secret(v1::GetSecretRequest { r#ref: Some(reference.clone()) }).await.unwrap_err();
         let delete = v1::DeleteSecretRequest { r#ref: Some(reference), ..Default::default() };
         let delete = bob.secrets().delete_secret(delete).await.unwrap_err();
@@ -131,11 +150,22 @@ async fn organizations_do_not_see_each_other() {
     let other = world.organization("other").await;
     world.admin().create("ours", Visibility::Shared, b"a value of acme").await;
     world.session("", "default").await;
-    world.admin().environments().create_environment(v1::CreateEnvironmentRequest { name: "ours-too".into(), ..Default::default() }).await.unwrap();
+    world
+        .admin()
+        .environments()
+        .create_environment(v1::CreateEnvironmentRequest { name: "ours-too".into(), ..Default::default() })
+        .await
+        .unwrap();
     world.person("somebody", Role::Member).await;
     let secrets = other.secrets().list_secrets(v1::ListSecretsRequest::default()).await.unwrap().into_inner();
-    let sessions = other.sessions().list_sessions(v1::ListSessionsRequest { all: true, ..Default::default() }).await.unwrap().into_inner();
-    let environments = other.environments().list_environments(v1::ListEnvironmentsRequest {}).await.unwrap().into_inner();
+    let sessions = other
+        .sessions()
+        .list_sessions(v1::ListSessionsRequest { all: true, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    let environments =
+        other.environments().list_environments(v1::ListEnvironmentsRequest {}).await.unwrap().into_inner();
     let users = other.users().list_users(v1::ListUsersRequest {}).await.unwrap().into_inner();
     let audit = other.audit().list_audit_entries(v1::ListAuditEntriesRequest::default()).await.unwrap().into_inner();
     assert!(secrets.secrets.is_empty() && sessions.sessions.is_empty(), "{secrets:?} {sessions:?}");
@@ -177,7 +207,11 @@ async fn target(world: &World, alice: &Api, call: Call, on: On) -> String {
         (_, On::Deleted) => {
             let id = alice.create(&unique(), Visibility::Private, b"a value of alice").await.id;
             let reference = v1::SecretRef { id: id.clone(), ..Default::default() };
-            alice.secrets().delete_secret(v1::DeleteSecretRequest { r#ref: Some(reference), ..Default::default() }).await.expect("alice deletes");
+            alice
+                .secrets()
+                .delete_secret(v1::DeleteSecretRequest { r#ref: Some(reference), ..Default::default() })
+                .await
+                .expect("alice deletes");
             id
         }
         (_, On::Absent) => "a".repeat(26),
@@ -192,7 +226,13 @@ fn keyfob_unique() -> u64 {
 /// Nobody has no credentials; what stands in for them is never sent.
 fn alice_like(key: &rcgen::KeyPair, alice: &Api) -> client::Credentials {
     let c = &alice.credentials;
-    client::Credentials { key: key.serialize_der().into(), chain: c.chain.clone(), roots: c.roots.clone(), not_before: c.not_before, not_after: c.not_after }
+    client::Credentials {
+        key: key.serialize_der().into(),
+        chain: c.chain.clone(),
+        roots: c.roots.clone(),
+        not_before: c.not_before,
+        not_after: c.not_after,
+    }
 }
 
 async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
@@ -212,35 +252,63 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         }
         Call::BundleFetch => {
             let key = keyfob::seal::RecipientKey::generate().expect("a key");
-            by.bundle().fetch(v1::FetchRequest { public_key: key.public().to_vec(), nonce: vec![0; 16] }).await.map(drop)
+            by.bundle()
+                .fetch(v1::FetchRequest { public_key: key.public().to_vec(), nonce: vec![0; 16] })
+                .await
+                .map(drop)
         }
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
-        Call::SecretCreateSecret => {
-            by.secrets().create_secret(v1::CreateSecretRequest { name, visibility: private, value, ..Default::default() }).await.map(drop)
-        }
+        Call::SecretCreateSecret => by
+            .secrets()
+            .create_secret(v1::CreateSecretRequest { name, visibility: private, value, ..Default::default() })
+            .await
+            .map(drop),
         Call::SecretImportSecrets => {
             let items = vec![v1::ImportItem { name, value, line: 1 }];
-            by.secrets().import_secrets(v1::ImportSecretsRequest { visibility: private, items, ..Default::default() }).await.map(drop)
+            by.secrets()
+                .import_secrets(v1::ImportSecretsRequest { visibility: private, items, ..Default::default() })
+                .await
+                .map(drop)
         }
         Call::SecretListSecrets => by.secrets().list_secrets(v1::ListSecretsRequest::default()).await.map(drop),
         Call::SecretGetSecret => by.secrets().get_secret(v1::GetSecretRequest { r#ref }).await.map(drop),
-        Call::SecretUpdateSecret => {
-            by.secrets().update_secret(v1::UpdateSecretRequest { r#ref, description: Some("noted".into()), ..Default::default() }).await.map(drop)
+        Call::SecretUpdateSecret => by
+            .secrets()
+            .update_secret(v1::UpdateSecretRequest { r#ref, description: Some("noted".into()), ..Default::default() })
+            .await
+            .map(drop),
+        Call::SecretRotateSecret => {
+            by.secrets().rotate_secret(v1::RotateSecretRequest { r#ref, value, ..Default::default() }).await.map(drop)
         }
-        Call::SecretRotateSecret => by.secrets().rotate_secret(v1::RotateSecretRequest { r#ref, value, ..Default::default() }).await.map(drop),
-        Call::SecretDeleteSecret => by.secrets().delete_secret(v1::DeleteSecretRequest { r#ref, ..Default::default() }).await.map(drop),
-        Call::SecretPreviewBundle => by.secrets().preview_bundle(v1::PreviewBundleRequest { user: name, ..Default::default() }).await.map(drop),
-        Call::EnvironmentListEnvironments => by.environments().list_environments(v1::ListEnvironmentsRequest {}).await.map(drop),
-        Call::EnvironmentCreateEnvironment => {
-            by.environments().create_environment(v1::CreateEnvironmentRequest { name: format!("{name}-{}", keyfob_unique()), ..Default::default() }).await.map(drop)
+        Call::SecretDeleteSecret => {
+            by.secrets().delete_secret(v1::DeleteSecretRequest { r#ref, ..Default::default() }).await.map(drop)
         }
-        Call::EnvironmentGetEnvironment => by.environments().get_environment(v1::GetEnvironmentRequest { name, version: 0 }).await.map(drop),
+        Call::SecretPreviewBundle => {
+            by.secrets().preview_bundle(v1::PreviewBundleRequest { user: name, ..Default::default() }).await.map(drop)
+        }
+        Call::EnvironmentListEnvironments => {
+            by.environments().list_environments(v1::ListEnvironmentsRequest {}).await.map(drop)
+        }
+        Call::EnvironmentCreateEnvironment => by
+            .environments()
+            .create_environment(v1::CreateEnvironmentRequest {
+                name: format!("{name}-{}", keyfob_unique()),
+                ..Default::default()
+            })
+            .await
+            .map(drop),
+        Call::EnvironmentGetEnvironment => {
+            by.environments().get_environment(v1::GetEnvironmentRequest { name, version: 0 }).await.map(drop)
+        }
         Call::EnvironmentListEnvironmentVersions => {
             by.environments().list_environment_versions(v1::ListEnvironmentVersionsRequest { name }).await.map(drop)
         }
         Call::EnvironmentUpdateEnvironment => {
             let set = vec![v1::EnvironmentVariable { variable: "A".into(), value: "1".into() }];
-            by.environments().update_environment(v1::UpdateEnvironmentRequest { name, set, ..Default::default() }).await.map(drop)
+            by.environments()
+                .update_environment(v1::UpdateEnvironmentRequest { name, set, ..Default::default() })
+                .await
+                .map(drop)
         }
         Call::EnvironmentRestoreEnvironment => {
             by.environments().restore_environment(v1::RestoreEnvironmentRequest { name, version: 1 }).await.map(drop)
@@ -254,12 +322,18 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         Call::SessionRevokeSession => by.sessions().revoke_session(v1::RevokeSessionRequest { id }).await.map(drop),
         Call::UserWhoAmI => by.users().who_am_i(v1::WhoAmIRequest {}).await.map(drop),
         Call::UserListUsers => by.users().list_users(v1::ListUsersRequest {}).await.map(drop),
-        Call::UserInviteUser => {
-            by.users().invite_user(v1::InviteUserRequest { name: format!("{name}-{}", keyfob_unique()), ..Default::default() }).await.map(drop)
+        Call::UserInviteUser => by
+            .users()
+            .invite_user(v1::InviteUserRequest { name: format!("{name}-{}", keyfob_unique()), ..Default::default() })
+            .await
+            .map(drop),
+        Call::UserUpdateUser => {
+            by.users().update_user(v1::UpdateUserRequest { name, role: Role::Member.into() }).await.map(drop)
         }
-        Call::UserUpdateUser => by.users().update_user(v1::UpdateUserRequest { name, role: Role::Member.into() }).await.map(drop),
         Call::UserRemoveUser => by.users().remove_user(v1::RemoveUserRequest { name }).await.map(drop),
-        Call::AuditListAuditEntries => by.audit().list_audit_entries(v1::ListAuditEntriesRequest::default()).await.map(drop),
+        Call::AuditListAuditEntries => {
+            by.audit().list_audit_entries(v1::ListAuditEntriesRequest::default()).await.map(drop)
+        }
         Call::AuditVerifyAudit => by.audit().verify_audit(v1::VerifyAuditRequest {}).await.map(drop),
         Call::AgentStatusGetStatus | Call::AgentStatusWatchStatus => unreachable!("it has no rows"),
     }

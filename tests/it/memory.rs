@@ -31,7 +31,10 @@ fn scan(pid: u32, needles: &Needles) -> BTreeMap<String, usize> {
     for mapping in fs::read_to_string(format!("/proc/{pid}/maps")).expect("our own child").lines() {
         let mut fields = mapping.split_whitespace();
         let (range, rights) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        let (start, end) = range.split_once('-').map(|(a, b)| (u64::from_str_radix(a, 16).unwrap(), u64::from_str_radix(b, 16).unwrap())).unwrap();
+        let (start, end) = range
+            .split_once('-')
+            .map(|(a, b)| (u64::from_str_radix(a, 16).unwrap(), u64::from_str_radix(b, 16).unwrap()))
+            .unwrap();
         let mut bytes = vec![0; (end - start) as usize];
         if !rights.starts_with('r') || memory.read_exact_at(&mut bytes, start).is_err() {
             continue;
@@ -39,7 +42,8 @@ fn scan(pid: u32, needles: &Needles) -> BTreeMap<String, usize> {
         for (name, needle) in needles {
             let found = find_all(&bytes, needle);
             if found > 0 {
-                *hits.entry(format!("{name} in {}", mapping.rsplit(' ').next().unwrap_or_default())).or_default() += found;
+                *hits.entry(format!("{name} in {}", mapping.rsplit(' ').next().unwrap_or_default())).or_default() +=
+                    found;
             }
         }
     }
@@ -148,7 +152,11 @@ async fn values_sent_plain_are_gone_with_their_connection() {
 fn the_scan_finds_what_is_there() {
     let value = text(4_096).into_iter().filter(|b| b.is_ascii_alphanumeric()).collect::<Vec<u8>>();
     let needles = windows("held", &value);
-    let mut holder = std::process::Command::new("sleep").arg("60").env("HELD", std::str::from_utf8(&value).unwrap()).spawn().unwrap();
+    let mut holder = std::process::Command::new("sleep")
+        .arg("60")
+        .env("HELD", std::str::from_utf8(&value).unwrap())
+        .spawn()
+        .unwrap();
     wait_for(|| fs::read(format!("/proc/{}/cmdline", holder.id())).is_ok_and(|c| c.starts_with(b"sleep")));
     let hits = scan(holder.id(), &needles);
     holder.kill().unwrap();

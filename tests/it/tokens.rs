@@ -65,7 +65,11 @@ async fn what_a_token_is_not_good_for() {
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await; // the life of the token is what is tested
     assert_eq!(code(enrol(&short.join, Audience::Session, &key()).await), refused, "expired");
     let request = v1::CreateSessionRequest { join_ttl_seconds: 601, ..Default::default() };
-    assert_eq!(world.admin().sessions().create_session(request).await.unwrap_err().code(), Code::InvalidArgument, "longer than ten minutes");
+    assert_eq!(
+        world.admin().sessions().create_session(request).await.unwrap_err().code(),
+        Code::InvalidArgument,
+        "longer than ten minutes"
+    );
 
     for revoke in [false, true] {
         let made = world.session("", "default").await;
@@ -81,7 +85,11 @@ async fn what_a_token_is_not_good_for() {
     // The same key for a second identity.
     let twice = key();
     assert_eq!(code(enrol(&world.session("", "default").await.join, Audience::Session, &twice).await), None);
-    assert_eq!(code(enrol(&world.session("", "default").await.join, Audience::Session, &twice).await), refused, "one key, one identity");
+    assert_eq!(
+        code(enrol(&world.session("", "default").await.join, Audience::Session, &twice).await),
+        refused,
+        "one key, one identity"
+    );
 
     // In the wrong hands it is refused before it is sent, and so not burnt.
     let join = world.invite("alice", Role::Member).await;
@@ -148,7 +156,12 @@ async fn a_token_is_written_nowhere() {
         forms.push(raw);
         enrol_session(&join).await;
     }
-    let found = |dir: &Path| files(dir).into_iter().filter(|f| forms.iter().any(|form| contains(&fs::read(f).unwrap_or_default(), form))).collect::<Vec<_>>();
+    let found = |dir: &Path| {
+        files(dir)
+            .into_iter()
+            .filter(|f| forms.iter().any(|form| contains(&fs::read(f).unwrap_or_default(), form)))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(found(world.dir.path()), Vec::<std::path::PathBuf>::new());
     // The search finds one that is there.
     fs::write(world.dir.path().join("control"), &forms[2]).unwrap();

@@ -73,7 +73,11 @@ impl World {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let log = dir.path().join("server.log");
         let data = dir.path().join("data");
-        let join = ok(Command::new(SERVER).args(["init", "--org", ORG, "--admin", ADMIN, "--data-dir"]).arg(&data).output().expect("init runs"));
+        let join = ok(Command::new(SERVER)
+            .args(["init", "--org", ORG, "--admin", ADMIN, "--data-dir"])
+            .arg(&data)
+            .output()
+            .expect("init runs"));
         let (server, address) = serve(&data, "127.0.0.1:0", arguments, &log);
         let admin = enrol(&join).await;
         Self { dir, server: Some(server), address, log, admin }
@@ -113,11 +117,17 @@ impl World {
 
     /// Runs `keyfob-server VERB... --data-dir ...`; gives its standard output.
     pub fn server_command(&self, arguments: &[&str]) -> String {
-        ok(Command::new(SERVER).args(arguments).arg("--data-dir").arg(self.data()).output().expect("keyfob-server runs"))
+        ok(Command::new(SERVER)
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data())
+            .output()
+            .expect("keyfob-server runs"))
     }
 
     pub async fn session(&self, user: &str, environment: &str) -> v1::CreateSessionResponse {
-        let request = v1::CreateSessionRequest { user: user.into(), environment: environment.into(), join_ttl_seconds: 0 };
+        let request =
+            v1::CreateSessionRequest { user: user.into(), environment: environment.into(), join_ttl_seconds: 0 };
         self.admin.sessions().create_session(request).await.expect("the admin makes a session").into_inner()
     }
 
@@ -181,7 +191,8 @@ fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, S
         .expect("keyfob-server starts");
     let mut line = String::new();
     BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("keyfob-server prints a line");
-    let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned();
+    let address =
+        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned();
     (server, address)
 }
 
@@ -206,8 +217,19 @@ pub async fn enrol_session(join: &str) -> Api {
 impl Api {
     /// Stores an environment-delivered secret, as a client that is not ours would: unsealed, inside TLS.
     pub async fn create(&self, name: &str, visibility: v1::Visibility, value: &[u8]) -> v1::Secret {
-        let request = v1::CreateSecretRequest { name: name.into(), visibility: visibility.into(), value: Some(plain(value)), ..Default::default() };
-        self.secrets().create_secret(request).await.expect("the secret is stored").into_inner().secret.expect("a secret")
+        let request = v1::CreateSecretRequest {
+            name: name.into(),
+            visibility: visibility.into(),
+            value: Some(plain(value)),
+            ..Default::default()
+        };
+        self.secrets()
+            .create_secret(request)
+            .await
+            .expect("the secret is stored")
+            .into_inner()
+            .secret
+            .expect("a secret")
     }
 }
 
@@ -227,7 +249,13 @@ impl Cli {
 
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
         let mut command = Command::new(KEYFOB);
-        command.args(arguments).env("KEYFOB_HOME", &self.home).env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .env("KEYFOB_HOME", &self.home)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("keyfob starts");
         // A program that does not read its input may close it.
         let _ = child.stdin.take().expect("piped").write_all(stdin);
@@ -278,7 +306,11 @@ impl AgentRun {
         Self::start_with(join, arguments, [])
     }
 
-    pub fn start_with<'a>(join: &str, arguments: &[&str], environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>) -> Self {
+    pub fn start_with<'a>(
+        join: &str,
+        arguments: &[&str],
+        environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+    ) -> Self {
         let parent = tempfile::Builder::new().prefix("keyfob-test-").tempdir_in("/dev/shm").expect("/dev/shm is there");
         let (dir, file) = (parent.path().join("run"), parent.path().join("join"));
         fs::write(&file, join).expect("a join file");

@@ -19,7 +19,10 @@ use crate::{
         error::Error,
         store::{Bundle, Credential, SessionRow, Tx},
     },
-    wire::v1::{BundleContents, BundleEntry, Delivery, FetchRequest, FetchResponse, Origin, bundle_service_server::BundleService},
+    wire::v1::{
+        BundleContents, BundleEntry, Delivery, FetchRequest, FetchResponse, Origin,
+        bundle_service_server::BundleService,
+    },
 };
 
 pub struct BundleCalls(pub Arc<App>);
@@ -40,7 +43,16 @@ impl BundleService for BundleCalls {
         let (session, bundle) = match assembled {
             Ok(found) => found,
             // What a reading job refuses must still go on record.
-            Err(error) if error.fact().is_some() => return Err(self.0.store.write::<()>(move |_| Err(error)).await.err().unwrap_or(Error::Internal("a refusal got lost")).into()),
+            Err(error) if error.fact().is_some() => {
+                return Err(self
+                    .0
+                    .store
+                    .write::<()>(move |_| Err(error))
+                    .await
+                    .err()
+                    .unwrap_or(Error::Internal("a refusal got lost"))
+                    .into());
+            }
             Err(error) => return Err(error.into()),
         };
         let version = bundle.version.clone();
@@ -57,7 +69,8 @@ impl BundleService for BundleCalls {
             sequence,
             nonce: &nonce,
         };
-        let encapsulated_key = seal::seal(&public_key, &mut message, &purpose).map_err(|e| Error::Invalid(e.to_string()))?;
+        let encapsulated_key =
+            seal::seal(&public_key, &mut message, &purpose).map_err(|e| Error::Invalid(e.to_string()))?;
         Ok(Response::new(FetchResponse {
             suite: seal::SUITE,
             encapsulated_key,
@@ -88,7 +101,12 @@ fn deliver(tx: &Tx<'_>, credential: &Credential, id: &Id, bundle: &Id, items: &[
     let org = caller.org().clone();
     let session = tx.session(&org, id)?.ok_or_else(|| Error::not_found("session"))?;
     let decision = decide(&caller, Action::BundleDeliver, &session.target());
-    let grant = tx.admit(&org, decision, "session", detail([("bundle", bundle.to_string()), ("secrets", items.len().to_string())]))?;
+    let grant = tx.admit(
+        &org,
+        decision,
+        "session",
+        detail([("bundle", bundle.to_string()), ("secrets", items.len().to_string())]),
+    )?;
     tx.deliver(&grant, id, bundle, items)?;
     Ok(grant.sequence())
 }

@@ -9,7 +9,10 @@ use tonic::{Request, Response, Status};
 use super::{App, convert::timestamp, credential};
 use crate::{
     domain::join::Token,
-    server::{ca::{self, Issued}, error::Error},
+    server::{
+        ca::{self, Issued},
+        error::Error,
+    },
     wire::v1::{EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_service_server::EnrolmentService},
 };
 
@@ -33,7 +36,10 @@ impl EnrolmentService for EnrolmentCalls {
         let credential = credential(&request)?;
         let csr = ca::Request::parse(&request.into_inner().csr_der)?;
         if csr.key_hash() != credential.key_hash {
-            return Err(Error::Invalid("a certificate is renewed for the key it has, and the request is made with another".into()).into());
+            return Err(Error::Invalid(
+                "a certificate is renewed for the key it has, and the request is made with another".into(),
+            )
+            .into());
         }
         let renewing = credential.clone();
         self.0.store.write(move |tx| tx.renew(&renewing)).await?;
@@ -46,6 +52,10 @@ impl EnrolmentService for EnrolmentCalls {
 impl EnrolmentCalls {
     fn reply(&self, issued: Issued) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<prost_types::Timestamp>) {
         let der = |list: &[CertificateDer<'_>]| list.iter().map(|c| c.to_vec()).collect();
-        (der(&issued.chain), der(self.0.authority.roots()), Some(timestamp(issued.not_after.unix_timestamp() * 1_000_000)))
+        (
+            der(&issued.chain),
+            der(self.0.authority.roots()),
+            Some(timestamp(issued.not_after.unix_timestamp() * 1_000_000)),
+        )
     }
 }

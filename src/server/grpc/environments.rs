@@ -29,7 +29,10 @@ const MAX_DESCRIPTION: usize = 1_000;
 
 #[tonic::async_trait]
 impl EnvironmentService for EnvironmentCalls {
-    async fn create_environment(&self, request: Request<v1::CreateEnvironmentRequest>) -> Result<Response<v1::CreateEnvironmentResponse>, Status> {
+    async fn create_environment(
+        &self,
+        request: Request<v1::CreateEnvironmentRequest>,
+    ) -> Result<Response<v1::CreateEnvironmentResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let name = EnvironmentName::parse(&request.name).map_err(|e| Error::Invalid(e.to_string()))?;
@@ -41,7 +44,8 @@ impl EnvironmentService for EnvironmentCalls {
             .store
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
-                let decision = decide(&caller, Action::EnvironmentCreate, &Target::Environment { name: name.to_string() });
+                let decision =
+                    decide(&caller, Action::EnvironmentCreate, &Target::Environment { name: name.to_string() });
                 let grant = tx.admit(caller.org(), decision, "environment", detail([]))?;
                 tx.create_environment(&grant, &name, &request.description)
             })
@@ -49,7 +53,10 @@ impl EnvironmentService for EnvironmentCalls {
         Ok(Response::new(v1::CreateEnvironmentResponse { environment: Some(environment.into()) }))
     }
 
-    async fn get_environment(&self, request: Request<v1::GetEnvironmentRequest>) -> Result<Response<v1::GetEnvironmentResponse>, Status> {
+    async fn get_environment(
+        &self,
+        request: Request<v1::GetEnvironmentRequest>,
+    ) -> Result<Response<v1::GetEnvironmentResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let environment = self
@@ -62,28 +69,42 @@ impl EnvironmentService for EnvironmentCalls {
                 let (name, newest) = newest.ok_or_else(|| Error::not_found("environment"))?;
                 match request.version {
                     0 => Ok(newest),
-                    version => tx.environment_at(caller.org(), &name, version)?.ok_or_else(|| no_version(&name, version)),
+                    version => {
+                        tx.environment_at(caller.org(), &name, version)?.ok_or_else(|| no_version(&name, version))
+                    }
                 }
             })
             .await?;
         Ok(Response::new(v1::GetEnvironmentResponse { environment: Some(environment.into()) }))
     }
 
-    async fn list_environments(&self, request: Request<v1::ListEnvironmentsRequest>) -> Result<Response<v1::ListEnvironmentsResponse>, Status> {
+    async fn list_environments(
+        &self,
+        request: Request<v1::ListEnvironmentsRequest>,
+    ) -> Result<Response<v1::ListEnvironmentsResponse>, Status> {
         let credential = credential(&request)?;
         let environments = self
             .0
             .store
             .read(move |tx| {
                 let caller = tx.caller(&credential)?;
-                let view = tx.view(caller.org(), &decide(&caller, Action::EnvironmentRead, &Target::Organization), "environment")?;
+                let view = tx.view(
+                    caller.org(),
+                    &decide(&caller, Action::EnvironmentRead, &Target::Organization),
+                    "environment",
+                )?;
                 tx.environments(&view)
             })
             .await?;
-        Ok(Response::new(v1::ListEnvironmentsResponse { environments: environments.into_iter().map(Into::into).collect() }))
+        Ok(Response::new(v1::ListEnvironmentsResponse {
+            environments: environments.into_iter().map(Into::into).collect(),
+        }))
     }
 
-    async fn update_environment(&self, request: Request<v1::UpdateEnvironmentRequest>) -> Result<Response<v1::UpdateEnvironmentResponse>, Status> {
+    async fn update_environment(
+        &self,
+        request: Request<v1::UpdateEnvironmentRequest>,
+    ) -> Result<Response<v1::UpdateEnvironmentResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let mut set = Vec::new();
@@ -103,8 +124,12 @@ impl EnvironmentService for EnvironmentCalls {
                 let caller = tx.caller(&credential)?;
                 let (target, newest) = find(tx, caller.org(), &request.name)?;
                 let mut facts = detail([("set", set.iter().map(|(v, _)| v.as_str()).collect::<Vec<_>>().join(" "))]);
-                facts.insert("unset", unset.iter().filter(|v| Variable::parse(v).is_ok()).cloned().collect::<Vec<_>>().join(" "));
-                let grant = tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
+                facts.insert(
+                    "unset",
+                    unset.iter().filter(|v| Variable::parse(v).is_ok()).cloned().collect::<Vec<_>>().join(" "),
+                );
+                let grant =
+                    tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
                 let (_, newest) = newest.ok_or_else(|| Error::not_found("environment"))?;
                 tx.update_environment(&grant, &newest, &set, &unset, expected)
             })
@@ -133,13 +158,20 @@ impl EnvironmentService for EnvironmentCalls {
             version: v.version,
             created_by: v.created_by,
             created_at: Some(timestamp(v.created_at)),
-            changes: v.changes.into_iter().map(|c| v1::VariableChange { variable: c.variable, before: c.before, after: c.after }).collect(),
+            changes: v
+                .changes
+                .into_iter()
+                .map(|c| v1::VariableChange { variable: c.variable, before: c.before, after: c.after })
+                .collect(),
             restored_from: v.restored_from,
         });
         Ok(Response::new(v1::ListEnvironmentVersionsResponse { versions: versions.collect() }))
     }
 
-    async fn restore_environment(&self, request: Request<v1::RestoreEnvironmentRequest>) -> Result<Response<v1::RestoreEnvironmentResponse>, Status> {
+    async fn restore_environment(
+        &self,
+        request: Request<v1::RestoreEnvironmentRequest>,
+    ) -> Result<Response<v1::RestoreEnvironmentResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let environment = self
@@ -149,9 +181,12 @@ impl EnvironmentService for EnvironmentCalls {
                 let caller = tx.caller(&credential)?;
                 let (target, newest) = find(tx, caller.org(), &request.name)?;
                 let facts = detail([("restored_from", request.version.to_string())]);
-                let grant = tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
+                let grant =
+                    tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
                 let (name, newest) = newest.ok_or_else(|| Error::not_found("environment"))?;
-                let old = tx.environment_at(caller.org(), &name, request.version)?.ok_or_else(|| no_version(&name, request.version))?;
+                let old = tx
+                    .environment_at(caller.org(), &name, request.version)?
+                    .ok_or_else(|| no_version(&name, request.version))?;
                 tx.restore_environment(&grant, &newest, &old)
             })
             .await?;
@@ -165,7 +200,9 @@ fn find(tx: &Tx<'_>, org: &OrgName, name: &str) -> Result<(Target, Option<(Envir
         Ok(name) => tx.environment(org, &name)?.map(|row| (name, row)),
         Err(_) => None,
     };
-    let target = found.as_ref().map_or(Target::Absent { label: "environment/unknown".into() }, |(name, _)| Target::Environment { name: name.to_string() });
+    let target = found.as_ref().map_or(Target::Absent { label: "environment/unknown".into() }, |(name, _)| {
+        Target::Environment { name: name.to_string() }
+    });
     Ok((target, found))
 }
 
@@ -178,7 +215,11 @@ impl From<EnvironmentRow> for v1::Environment {
         Self {
             name: row.name,
             version: row.version,
-            variables: row.variables.into_iter().map(|(variable, value)| v1::EnvironmentVariable { variable, value }).collect(),
+            variables: row
+                .variables
+                .into_iter()
+                .map(|(variable, value)| v1::EnvironmentVariable { variable, value })
+                .collect(),
             description: row.description,
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),

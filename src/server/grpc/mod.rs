@@ -14,7 +14,12 @@ use std::sync::Arc;
 
 use tonic::{Request, Status, service::Routes};
 
-use super::{ca::Authority, edge::Peer, error::Error, store::{Credential, Store}};
+use super::{
+    ca::Authority,
+    edge::Peer,
+    error::Error,
+    store::{Credential, Store},
+};
 use crate::{
     domain::{
         join::{Audience, Join, Token},
@@ -39,7 +44,8 @@ pub struct App {
 impl App {
     /// The text that is handed to a VM or a person.
     fn join_text(&self, audience: Audience, token: Token) -> String {
-        let join = Join { audience, address: self.address.clone(), ca_fingerprint: self.authority.fingerprint(), token };
+        let join =
+            Join { audience, address: self.address.clone(), ca_fingerprint: self.authority.fingerprint(), token };
         join.to_text().to_string()
     }
 }
@@ -48,8 +54,10 @@ impl App {
 fn credential<T>(request: &Request<T>) -> Result<Credential, Error> {
     const NONE: Error = Error::Unauthenticated("this call needs a client certificate; `keyfob login` gets one");
     let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?;
-    let identity = tls::identity_of(certificate).ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
-    let key_hash = tls::key_hash_of(certificate).ok_or(Error::Unauthenticated("the client certificate has no readable key"))?;
+    let identity = tls::identity_of(certificate)
+        .ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
+    let key_hash =
+        tls::key_hash_of(certificate).ok_or(Error::Unauthenticated("the client certificate has no readable key"))?;
     Ok(Credential { identity, key_hash })
 }
 

@@ -35,7 +35,10 @@ const MAX_IMPORT: usize = 1_000;
 
 #[tonic::async_trait]
 impl SecretService for SecretCalls {
-    async fn get_sealing_key(&self, request: Request<v1::GetSealingKeyRequest>) -> Result<Response<v1::GetSealingKeyResponse>, Status> {
+    async fn get_sealing_key(
+        &self,
+        request: Request<v1::GetSealingKeyRequest>,
+    ) -> Result<Response<v1::GetSealingKeyResponse>, Status> {
         let credential = credential(&request)?;
         self.0
             .store
@@ -48,7 +51,10 @@ impl SecretService for SecretCalls {
         Ok(Response::new(v1::GetSealingKeyResponse { key_id, public_key }))
     }
 
-    async fn create_secret(&self, request: Request<v1::CreateSecretRequest>) -> Result<Response<v1::CreateSecretResponse>, Status> {
+    async fn create_secret(
+        &self,
+        request: Request<v1::CreateSecretRequest>,
+    ) -> Result<Response<v1::CreateSecretResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let delivery = value::Delivery::from(request.delivery());
@@ -63,7 +69,15 @@ impl SecretService for SecretCalls {
             .store
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
-                let new = New { name, variable, variable_overridden, shared, auto_install: !request.no_auto_install, delivery, description };
+                let new = New {
+                    name,
+                    variable,
+                    variable_overridden,
+                    shared,
+                    auto_install: !request.no_auto_install,
+                    delivery,
+                    description,
+                };
                 let row = create(tx, &caller, new, &value)?;
                 Shown::of(tx, &caller, row)
             })
@@ -74,7 +88,10 @@ impl SecretService for SecretCalls {
         Ok(Response::new(v1::CreateSecretResponse { secret: Some(secret.into()), warnings }))
     }
 
-    async fn get_secret(&self, request: Request<v1::GetSecretRequest>) -> Result<Response<v1::GetSecretResponse>, Status> {
+    async fn get_secret(
+        &self,
+        request: Request<v1::GetSecretRequest>,
+    ) -> Result<Response<v1::GetSecretResponse>, Status> {
         let credential = credential(&request)?;
         let wanted = request.into_inner().r#ref.unwrap_or_default();
         let found = self
@@ -85,7 +102,8 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let (versions, deliveries) = (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
+                let (versions, deliveries) =
+                    (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
                 Ok((Shown::of(tx, &caller, row)?, versions, deliveries))
             })
             .await?;
@@ -103,10 +121,17 @@ impl SecretService for SecretCalls {
             delivered_at: Some(timestamp(d.delivered_at)),
             live: d.live,
         });
-        Ok(Response::new(v1::GetSecretResponse { secret: Some(secret.into()), versions: versions.collect(), deliveries: deliveries.collect() }))
+        Ok(Response::new(v1::GetSecretResponse {
+            secret: Some(secret.into()),
+            versions: versions.collect(),
+            deliveries: deliveries.collect(),
+        }))
     }
 
-    async fn list_secrets(&self, request: Request<v1::ListSecretsRequest>) -> Result<Response<v1::ListSecretsResponse>, Status> {
+    async fn list_secrets(
+        &self,
+        request: Request<v1::ListSecretsRequest>,
+    ) -> Result<Response<v1::ListSecretsResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let origin = match request.visibility() {
@@ -121,7 +146,8 @@ impl SecretService for SecretCalls {
             .store
             .read(move |tx| {
                 let caller = tx.caller(&credential)?;
-                let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &Target::Organization), "secret")?;
+                let view =
+                    tx.view(caller.org(), &decide(&caller, Action::SecretRead, &Target::Organization), "secret")?;
                 let user = person(&caller)?;
                 let after = after.as_ref().map(|c| (c.name.as_str(), c.owner.as_str()));
                 let rows = tx.secrets(&view, user, &request.query, origin, after, size)?;
@@ -129,13 +155,21 @@ impl SecretService for SecretCalls {
             })
             .await?;
         let next_page_token = match secrets.last() {
-            Some(last) if secrets.len() == size as usize => Cursor { name: last.row.name.clone(), owner: last.row.owner.clone() }.to_text(),
+            Some(last) if secrets.len() == size as usize => {
+                Cursor { name: last.row.name.clone(), owner: last.row.owner.clone() }.to_text()
+            }
             _ => String::new(),
         };
-        Ok(Response::new(v1::ListSecretsResponse { secrets: secrets.into_iter().map(Into::into).collect(), next_page_token }))
+        Ok(Response::new(v1::ListSecretsResponse {
+            secrets: secrets.into_iter().map(Into::into).collect(),
+            next_page_token,
+        }))
     }
 
-    async fn update_secret(&self, request: Request<v1::UpdateSecretRequest>) -> Result<Response<v1::UpdateSecretResponse>, Status> {
+    async fn update_secret(
+        &self,
+        request: Request<v1::UpdateSecretRequest>,
+    ) -> Result<Response<v1::UpdateSecretResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
@@ -152,7 +186,9 @@ impl SecretService for SecretCalls {
                     facts.extend(request.auto_install.map(|on| ("auto_install", on.to_string())));
                     facts.extend(new_description.as_ref().map(|_| ("description", "changed".to_owned())));
                     if row.is_shared() {
-                        facts.extend(request.variable.clone().filter(|v| Variable::parse(v).is_ok()).map(|v| ("variable", v)));
+                        facts.extend(
+                            request.variable.clone().filter(|v| Variable::parse(v).is_ok()).map(|v| ("variable", v)),
+                        );
                     }
                 }
                 let grant = tx.admit(caller.org(), decide(&caller, Action::SecretUpdate, &target), "secret", facts)?;
@@ -168,7 +204,10 @@ impl SecretService for SecretCalls {
         Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()) }))
     }
 
-    async fn rotate_secret(&self, request: Request<v1::RotateSecretRequest>) -> Result<Response<v1::RotateSecretResponse>, Status> {
+    async fn rotate_secret(
+        &self,
+        request: Request<v1::RotateSecretRequest>,
+    ) -> Result<Response<v1::RotateSecretResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
@@ -190,7 +229,10 @@ impl SecretService for SecretCalls {
         Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
     }
 
-    async fn delete_secret(&self, request: Request<v1::DeleteSecretRequest>) -> Result<Response<v1::DeleteSecretResponse>, Status> {
+    async fn delete_secret(
+        &self,
+        request: Request<v1::DeleteSecretRequest>,
+    ) -> Result<Response<v1::DeleteSecretResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
@@ -209,12 +251,19 @@ impl SecretService for SecretCalls {
         Ok(Response::new(v1::DeleteSecretResponse { live_sessions }))
     }
 
-    async fn import_secrets(&self, request: Request<v1::ImportSecretsRequest>) -> Result<Response<v1::ImportSecretsResponse>, Status> {
+    async fn import_secrets(
+        &self,
+        request: Request<v1::ImportSecretsRequest>,
+    ) -> Result<Response<v1::ImportSecretsResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let shared = is_shared(request.visibility())?;
         if request.items.len() > MAX_IMPORT {
-            return Err(Error::Invalid(format!("{} secrets at once; {MAX_IMPORT} is the most, so split the file", request.items.len())).into());
+            return Err(Error::Invalid(format!(
+                "{} secrets at once; {MAX_IMPORT} is the most, so split the file",
+                request.items.len()
+            ))
+            .into());
         }
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
@@ -230,7 +279,11 @@ impl SecretService for SecretCalls {
                 Ok((name, variable, value)) => items.push((item.line, name, variable, value)),
                 // A key that is gone concerns all of them.
                 Err(e @ Error::Precondition(_)) => return Err(e.into()),
-                Err(e) => problems.push(v1::ImportProblem { name: item.name.chars().take(128).collect(), line: item.line, reason: e.to_string() }),
+                Err(e) => problems.push(v1::ImportProblem {
+                    name: item.name.chars().take(128).collect(),
+                    line: item.line,
+                    reason: e.to_string(),
+                }),
             }
         }
         let (auto_install, rotate_existing) = (!request.no_auto_install, request.rotate_existing);
@@ -242,7 +295,8 @@ impl SecretService for SecretCalls {
                 let mut rows = Vec::new();
                 for (line, name, variable, value) in &items {
                     let owner = if shared { Some("") } else { caller.user().map(UserName::as_str) };
-                    let existing = owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
+                    let existing =
+                        owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
                     let done = match existing {
                         Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
                             let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;
@@ -264,12 +318,23 @@ impl SecretService for SecretCalls {
                     match done {
                         Ok(row) => rows.push(row),
                         // Policy and the store speak for the whole import; everything else is one item's problem.
-                        Err(e @ (Error::Refused { .. } | Error::Altered { .. } | Error::Store(_) | Error::Unauthenticated(_) | Error::Internal(_))) => return Err(e),
-                        Err(e) => problems.push(v1::ImportProblem { name: name.to_string(), line: *line, reason: e.to_string() }),
+                        Err(
+                            e @ (Error::Refused { .. }
+                            | Error::Altered { .. }
+                            | Error::Store(_)
+                            | Error::Unauthenticated(_)
+                            | Error::Internal(_)),
+                        ) => return Err(e),
+                        Err(e) => problems.push(v1::ImportProblem {
+                            name: name.to_string(),
+                            line: *line,
+                            reason: e.to_string(),
+                        }),
                     }
                 }
                 if problems.is_empty() {
-                    let shown = rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()?;
+                    let shown =
+                        rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()?;
                     Ok(shown)
                 } else {
                     Err(Error::Import(problems))
@@ -277,14 +342,21 @@ impl SecretService for SecretCalls {
             })
             .await;
         let response = match stored {
-            Ok(shown) => v1::ImportSecretsResponse { secrets: shown.into_iter().map(Into::into).collect(), problems: Vec::new(), warnings },
+            Ok(shown) => v1::ImportSecretsResponse {
+                secrets: shown.into_iter().map(Into::into).collect(),
+                problems: Vec::new(),
+                warnings,
+            },
             Err(Error::Import(problems)) => v1::ImportSecretsResponse { secrets: Vec::new(), problems, warnings },
             Err(error) => return Err(error.into()),
         };
         Ok(Response::new(response))
     }
 
-    async fn preview_bundle(&self, request: Request<v1::PreviewBundleRequest>) -> Result<Response<v1::PreviewBundleResponse>, Status> {
+    async fn preview_bundle(
+        &self,
+        request: Request<v1::PreviewBundleRequest>,
+    ) -> Result<Response<v1::PreviewBundleResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let environment = if request.environment.is_empty() { "default".to_owned() } else { request.environment };
@@ -300,7 +372,8 @@ impl SecretService for SecretCalls {
                     Some(name) if tx.user(&org, name)?.is_some() => Some(name.clone()),
                     _ => None,
                 };
-                let target = known.clone().map_or(Target::Absent { label: "user/unknown".into() }, |name| Target::User { name });
+                let target =
+                    known.clone().map_or(Target::Absent { label: "user/unknown".into() }, |name| Target::User { name });
                 let view = tx.view(&org, &decide(&caller, Action::BundlePreview, &target), "user")?;
                 let private_hidden = known != own;
                 let newest = match EnvironmentName::parse(&environment) {
@@ -334,12 +407,19 @@ impl SecretCalls {
             Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
             Some(Kind::Sealed(sealed)) => {
                 if sealed.key_id != self.0.sealing_key_id.as_str() {
-                    return Err(Error::Precondition("the value is sealed to a key this server does not have any more; get the sealing key anew".into()));
+                    return Err(Error::Precondition(
+                        "the value is sealed to a key this server does not have any more; get the sealing key anew"
+                            .into(),
+                    ));
                 }
                 let mut message = Zeroizing::new(sealed.ciphertext);
                 let subject = from.subject.to_string();
                 let purpose = Purpose::Value { org: from.org.as_str(), subject: &subject };
-                let len = self.0.sealing_key.open(&sealed.encapsulated_key, &mut message, &purpose).map_err(|e| Error::Invalid(e.to_string()))?;
+                let len = self
+                    .0
+                    .sealing_key
+                    .open(&sealed.encapsulated_key, &mut message, &purpose)
+                    .map_err(|e| Error::Invalid(e.to_string()))?;
                 message.truncate(len);
                 Ok(message)
             }
@@ -361,17 +441,30 @@ struct New {
 fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
     let id = new_id()?;
     let owner = if new.shared { None } else { caller.user().cloned() };
-    let target = Target::Secret { id: id.clone(), owner: owner.clone(), created_by: caller.identity.subject.to_string() };
-    let mut facts = detail([("visibility", if new.shared { "shared" } else { "private" }.to_owned()), ("delivery", new.delivery.as_str().to_owned())]);
+    let target =
+        Target::Secret { id: id.clone(), owner: owner.clone(), created_by: caller.identity.subject.to_string() };
+    let mut facts = detail([
+        ("visibility", if new.shared { "shared" } else { "private" }.to_owned()),
+        ("delivery", new.delivery.as_str().to_owned()),
+    ]);
     if new.shared {
         facts.extend([("name", new.name.to_string()), ("variable", new.variable.to_string())]);
     }
     let grant = tx.admit(caller.org(), decide(caller, Action::SecretCreate, &target), "secret", facts)?;
     let New { name, variable, variable_overridden, auto_install, delivery, description, .. } = new;
-    tx.create_secret(&grant, NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value })
+    tx.create_secret(
+        &grant,
+        NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value },
+    )
 }
 
-fn admit(tx: &Tx<'_>, caller: &Caller, action: Action, target: &Target, row: Option<&SecretRow>) -> Result<Grant, Error> {
+fn admit(
+    tx: &Tx<'_>,
+    caller: &Caller,
+    action: Action,
+    target: &Target,
+    row: Option<&SecretRow>,
+) -> Result<Grant, Error> {
     tx.admit(caller.org(), decide(caller, action, target), "secret", row.map(named).unwrap_or_default())
 }
 
@@ -401,7 +494,10 @@ fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target,
             v1::Visibility::Private => private()?,
             v1::Visibility::Unspecified => match (private()?, shared()?) {
                 (Some(_), Some(_)) => {
-                    return Err(Error::Invalid(format!("there is a private and a shared secret `{}`; say which: --private or --shared", wanted.name)));
+                    return Err(Error::Invalid(format!(
+                        "there is a private and a shared secret `{}`; say which: --private or --shared",
+                        wanted.name
+                    )));
                 }
                 (private, shared) => private.or(shared),
             },
@@ -421,8 +517,12 @@ struct Shown {
 impl Shown {
     fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
         let precedence = match caller.user() {
-            Some(_) if !row.is_shared() => tx.secret_by_variable(caller.org(), "", &row.variable)?.map(|_| v1::Precedence::OverridesShared),
-            Some(user) => tx.secret_by_variable(caller.org(), user.as_str(), &row.variable)?.map(|_| v1::Precedence::OverriddenByPrivate),
+            Some(_) if !row.is_shared() => {
+                tx.secret_by_variable(caller.org(), "", &row.variable)?.map(|_| v1::Precedence::OverridesShared)
+            }
+            Some(user) => tx
+                .secret_by_variable(caller.org(), user.as_str(), &row.variable)?
+                .map(|_| v1::Precedence::OverriddenByPrivate),
             None => None,
         };
         Ok(Self { row, precedence: precedence.unwrap_or(v1::Precedence::Unspecified) })
@@ -482,7 +582,9 @@ fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
     match visibility {
         v1::Visibility::Shared => Ok(true),
         v1::Visibility::Private => Ok(false),
-        v1::Visibility::Unspecified => Err(Error::Invalid("say who gets it: private (only your sessions) or shared (every session of the organization)".into())),
+        v1::Visibility::Unspecified => Err(Error::Invalid(
+            "say who gets it: private (only your sessions) or shared (every session of the organization)".into(),
+        )),
     }
 }
 
@@ -500,7 +602,10 @@ fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> 
 
 fn description(given: String) -> Result<String, Error> {
     if given.len() > MAX_DESCRIPTION {
-        return Err(Error::Invalid(format!("the description has {} bytes; {MAX_DESCRIPTION} is the most", given.len())));
+        return Err(Error::Invalid(format!(
+            "the description has {} bytes; {MAX_DESCRIPTION} is the most",
+            given.len()
+        )));
     }
     Ok(given)
 }

@@ -27,7 +27,10 @@ pub struct SessionCalls(pub Arc<App>);
 
 #[tonic::async_trait]
 impl SessionService for SessionCalls {
-    async fn create_session(&self, request: Request<v1::CreateSessionRequest>) -> Result<Response<v1::CreateSessionResponse>, Status> {
+    async fn create_session(
+        &self,
+        request: Request<v1::CreateSessionRequest>,
+    ) -> Result<Response<v1::CreateSessionResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let ttl = join_ttl(request.join_ttl_seconds)?;
@@ -43,9 +46,13 @@ impl SessionService for SessionCalls {
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
                 let id = new_id()?;
-                let facts = detail([("environment", environment.to_string()), ("user", user.as_ref().map_or("", UserName::as_str).to_owned())]);
+                let facts = detail([
+                    ("environment", environment.to_string()),
+                    ("user", user.as_ref().map_or("", UserName::as_str).to_owned()),
+                ]);
                 let target = Target::Session { id: id.clone(), user: user.clone() };
-                let grant = tx.admit(caller.org(), decide(&caller, Action::SessionCreate, &target), "session", facts)?;
+                let grant =
+                    tx.admit(caller.org(), decide(&caller, Action::SessionCreate, &target), "session", facts)?;
                 let session = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
                 let token = tx.create_join_token(&grant, &Subject::Session(id), session.join_expires_at)?;
                 Ok((Shown::of(tx, session), token))
@@ -56,7 +63,10 @@ impl SessionService for SessionCalls {
         Ok(Response::new(v1::CreateSessionResponse { session: Some(session.into()), join, join_expires_at }))
     }
 
-    async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Result<Response<v1::GetSessionResponse>, Status> {
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
         let credential = credential(&request)?;
         let id = request.into_inner().id;
         let session = self
@@ -72,7 +82,10 @@ impl SessionService for SessionCalls {
         Ok(Response::new(v1::GetSessionResponse { session: Some(session.into()) }))
     }
 
-    async fn list_sessions(&self, request: Request<v1::ListSessionsRequest>) -> Result<Response<v1::ListSessionsResponse>, Status> {
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let size = page_size(request.page_size);
@@ -82,7 +95,8 @@ impl SessionService for SessionCalls {
             .store
             .read(move |tx| {
                 let caller = tx.caller(&credential)?;
-                let view = tx.view(caller.org(), &decide(&caller, Action::SessionRead, &Target::Organization), "session")?;
+                let view =
+                    tx.view(caller.org(), &decide(&caller, Action::SessionRead, &Target::Organization), "session")?;
                 let user = match caller.user() {
                     Some(own) if caller.role == Role::Member => {
                         if !request.user.is_empty() && request.user != own.as_str() {
@@ -101,16 +115,25 @@ impl SessionService for SessionCalls {
             Some(last) if sessions.len() == size as usize => format!("{}.{}", last.row.created_at, last.row.id),
             _ => String::new(),
         };
-        Ok(Response::new(v1::ListSessionsResponse { sessions: sessions.into_iter().map(Into::into).collect(), next_page_token }))
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions: sessions.into_iter().map(Into::into).collect(),
+            next_page_token,
+        }))
     }
 
-    async fn end_session(&self, request: Request<v1::EndSessionRequest>) -> Result<Response<v1::EndSessionResponse>, Status> {
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
         let credential = credential(&request)?;
         let session = self.end(credential, Action::SessionEnd, request.into_inner().id).await?;
         Ok(Response::new(v1::EndSessionResponse { session: Some(session) }))
     }
 
-    async fn revoke_session(&self, request: Request<v1::RevokeSessionRequest>) -> Result<Response<v1::RevokeSessionResponse>, Status> {
+    async fn revoke_session(
+        &self,
+        request: Request<v1::RevokeSessionRequest>,
+    ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
         let credential = credential(&request)?;
         let session = self.end(credential, Action::SessionRevoke, request.into_inner().id).await?;
         Ok(Response::new(v1::RevokeSessionResponse { session: Some(session) }))

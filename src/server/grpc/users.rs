@@ -31,7 +31,8 @@ impl UserService for UserCalls {
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
         let credential = credential(&request)?;
         let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref());
-        let certificate_expires_at = certificate.and_then(|c| ca::not_after(c)).map(|end| timestamp(end.unix_timestamp() * 1_000_000));
+        let certificate_expires_at =
+            certificate.and_then(|c| ca::not_after(c)).map(|end| timestamp(end.unix_timestamp() * 1_000_000));
         let response = self
             .0
             .store
@@ -43,15 +44,26 @@ impl UserService for UserCalls {
                 };
                 let user = match row {
                     Some(row) => row.into(),
-                    None => v1::User { name: caller.identity.subject.name().to_owned(), enrolled: true, ..Default::default() },
+                    None => v1::User {
+                        name: caller.identity.subject.name().to_owned(),
+                        enrolled: true,
+                        ..Default::default()
+                    },
                 };
-                Ok(v1::WhoAmIResponse { organization: caller.org().to_string(), user: Some(user), certificate_expires_at })
+                Ok(v1::WhoAmIResponse {
+                    organization: caller.org().to_string(),
+                    user: Some(user),
+                    certificate_expires_at,
+                })
             })
             .await?;
         Ok(Response::new(response))
     }
 
-    async fn invite_user(&self, request: Request<v1::InviteUserRequest>) -> Result<Response<v1::InviteUserResponse>, Status> {
+    async fn invite_user(
+        &self,
+        request: Request<v1::InviteUserRequest>,
+    ) -> Result<Response<v1::InviteUserResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let name = UserName::parse(&request.name).map_err(|e| Error::Invalid(e.to_string()))?;
@@ -70,10 +82,17 @@ impl UserService for UserCalls {
             })
             .await?;
         let join = self.0.join_text(Audience::User, token);
-        Ok(Response::new(v1::InviteUserResponse { user: Some(user.into()), join, join_expires_at: Some(timestamp(expires_at)) }))
+        Ok(Response::new(v1::InviteUserResponse {
+            user: Some(user.into()),
+            join,
+            join_expires_at: Some(timestamp(expires_at)),
+        }))
     }
 
-    async fn list_users(&self, request: Request<v1::ListUsersRequest>) -> Result<Response<v1::ListUsersResponse>, Status> {
+    async fn list_users(
+        &self,
+        request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
         let credential = credential(&request)?;
         let users = self
             .0
@@ -87,24 +106,36 @@ impl UserService for UserCalls {
         Ok(Response::new(v1::ListUsersResponse { users: users.into_iter().map(Into::into).collect() }))
     }
 
-    async fn update_user(&self, request: Request<v1::UpdateUserRequest>) -> Result<Response<v1::UpdateUserResponse>, Status> {
+    async fn update_user(
+        &self,
+        request: Request<v1::UpdateUserRequest>,
+    ) -> Result<Response<v1::UpdateUserResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
-        let role = request.role().to_domain().ok_or_else(|| Error::Invalid("say the new role: member or admin".into()))?;
+        let role =
+            request.role().to_domain().ok_or_else(|| Error::Invalid("say the new role: member or admin".into()))?;
         let user = self
             .0
             .store
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
                 let (target, user) = find(tx, caller.org(), &request.name)?;
-                let grant = tx.admit(caller.org(), decide(&caller, Action::UserUpdate, &target), "user", detail([("role", role.as_str().to_owned())]))?;
+                let grant = tx.admit(
+                    caller.org(),
+                    decide(&caller, Action::UserUpdate, &target),
+                    "user",
+                    detail([("role", role.as_str().to_owned())]),
+                )?;
                 tx.set_role(&grant, &user.ok_or_else(|| Error::not_found("user"))?, role)
             })
             .await?;
         Ok(Response::new(v1::UpdateUserResponse { user: Some(user.into()) }))
     }
 
-    async fn remove_user(&self, request: Request<v1::RemoveUserRequest>) -> Result<Response<v1::RemoveUserResponse>, Status> {
+    async fn remove_user(
+        &self,
+        request: Request<v1::RemoveUserRequest>,
+    ) -> Result<Response<v1::RemoveUserResponse>, Status> {
         let credential = credential(&request)?;
         let name = request.into_inner().name;
         let (secrets_destroyed, sessions_revoked) = self
@@ -127,7 +158,9 @@ fn find(tx: &Tx<'_>, org: &crate::domain::name::OrgName, name: &str) -> Result<(
         Ok(name) => tx.user(org, &name)?,
         Err(_) => None,
     };
-    let target = user.as_ref().map_or(Target::Absent { label: "user/unknown".into() }, |u| Target::User { name: u.name.clone() });
+    let target = user
+        .as_ref()
+        .map_or(Target::Absent { label: "user/unknown".into() }, |u| Target::User { name: u.name.clone() });
     Ok((target, user))
 }
 

@@ -111,7 +111,8 @@ impl Tx<'_> {
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.unrolled(org, row, i64::MAX as u64)?;
         let bound = row.bound(org);
-        let key = DataKey::unwrap(self.keyring(), &sealed.kek_id, &bound, &sealed.wrapped_key)?.map_err(|_| altered(org, row, ALTERED))?;
+        let key = DataKey::unwrap(self.keyring(), &sealed.kek_id, &bound, &sealed.wrapped_key)?
+            .map_err(|_| altered(org, row, ALTERED))?;
         key.open_value(&bound, &sealed.ciphertext).map_err(|_| altered(org, row, ALTERED))
     }
 
@@ -119,7 +120,9 @@ impl Tx<'_> {
     pub fn deliver(&self, grant: &Grant, session: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<(), Error> {
         grant.covers(Action::BundleDeliver, &format!("session/{session}"))?;
         let org = grant.org();
-        let new = self.execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, bundle])? == 1;
+        let new = self
+            .execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, bundle])?
+            == 1;
         if new {
             for (secret, version) in items {
                 self.execute(
@@ -132,16 +135,26 @@ impl Tx<'_> {
             "INSERT INTO deliveries (org, sequence, session_id, content_id, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
             bind![org, grant.sequence(), session, bundle, self.now],
         )?;
-        self.execute("UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2", bind![org, session, self.now, bundle])?;
+        self.execute(
+            "UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2",
+            bind![org, session, self.now, bundle],
+        )?;
         Ok(())
     }
 
     /// What a session of this user (none: only what everybody gets) in this environment would get, and why.
-    pub fn preview(&self, view: &View, private_of: Option<&UserName>, environment: &str, version: u64) -> Result<Vec<PreviewItem>, Error> {
+    pub fn preview(
+        &self,
+        view: &View,
+        private_of: Option<&UserName>,
+        environment: &str,
+        version: u64,
+    ) -> Result<Vec<PreviewItem>, Error> {
         let org = view.org();
         let owner = private_of.map_or("", UserName::as_str);
         let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
-        let mut candidates = self.all(&sql, bind![org, owner], |row| candidate(secret_row(row)?, |_| Source::NotLoaded))?;
+        let mut candidates =
+            self.all(&sql, bind![org, owner], |row| candidate(secret_row(row)?, |_| Source::NotLoaded))?;
         for (variable, _) in self.environment_variables(org, environment, version)? {
             candidates.push(environment_candidate(variable, environment, &version.to_string(), Source::NotLoaded)?);
         }
@@ -164,14 +177,21 @@ impl Tx<'_> {
         Ok(resolve(candidates, |v| allowed.contains(v.as_str())).into_iter().map(preview).collect())
     }
 
-    fn environment_variables(&self, org: &OrgName, name: &str, version: u64) -> Result<BTreeMap<String, String>, Error> {
+    fn environment_variables(
+        &self,
+        org: &OrgName,
+        name: &str,
+        version: u64,
+    ) -> Result<BTreeMap<String, String>, Error> {
         let found = self.one(
             "SELECT variables FROM environment_versions WHERE org = ?1 AND name = ?2 AND version = ?3",
             bind![org, name, version],
             |row| row.text(0),
         )?;
         let json = found.ok_or_else(|| Error::not_found("environment"))?;
-        serde_json::from_str(&json).map_err(|_| Error::Corrupt(format!("the variables of environment `{name}` version {version} can't be read")))
+        serde_json::from_str(&json).map_err(|_| {
+            Error::Corrupt(format!("the variables of environment `{name}` version {version} can't be read"))
+        })
     }
 }
 
@@ -187,7 +207,12 @@ fn candidate(secret: SecretRow, what: impl FnOnce(Box<SecretRow>) -> Source) -> 
     })
 }
 
-fn environment_candidate(variable: String, environment: &str, version: &str, what: Source) -> Result<Candidate<Source>, Error> {
+fn environment_candidate(
+    variable: String,
+    environment: &str,
+    version: &str,
+    what: Source,
+) -> Result<Candidate<Source>, Error> {
     Ok(Candidate {
         variable: stored_variable(&variable)?,
         origin: Origin::Environment,
@@ -207,7 +232,14 @@ fn content_id(entries: &[Entry]) -> Id {
     let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
     for entry in entries {
         let secret = entry.secret.as_ref().map_or("", Id::as_str);
-        for field in [entry.variable.as_str(), entry.origin.as_str(), &entry.name, &entry.version, entry.delivery.as_str(), secret] {
+        for field in [
+            entry.variable.as_str(),
+            entry.origin.as_str(),
+            &entry.name,
+            &entry.version,
+            entry.delivery.as_str(),
+            secret,
+        ] {
             sha.update((field.len() as u32).to_be_bytes());
             sha.update(field);
         }

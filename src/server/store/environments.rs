@@ -44,7 +44,8 @@ pub struct VariableChange {
 /// All names and values of one version together, in bytes.
 const MAX_TOTAL: usize = 256 * 1024;
 
-const SELECT: &str = "SELECT e.name, e.description, v.version, v.variables, e.created_at, v.created_at, v.created_by FROM environments e
+const SELECT: &str =
+    "SELECT e.name, e.description, v.version, v.variables, e.created_at, v.created_at, v.created_by FROM environments e
                       JOIN environment_versions v ON v.org = e.org AND v.name = e.name WHERE e.org = ?1";
 
 fn environment_row(row: &Row<'_>) -> Result<EnvironmentRow, Error> {
@@ -66,11 +67,24 @@ fn variables(json: &str) -> Result<Variables, Error> {
 impl Tx<'_> {
     /// At its newest version.
     pub fn environment(&self, org: &OrgName, name: &EnvironmentName) -> Result<Option<EnvironmentRow>, Error> {
-        self.one(&format!("{SELECT} AND e.name = ?2 AND v.version = e.version"), bind![org, name.as_str()], environment_row)
+        self.one(
+            &format!("{SELECT} AND e.name = ?2 AND v.version = e.version"),
+            bind![org, name.as_str()],
+            environment_row,
+        )
     }
 
-    pub fn environment_at(&self, org: &OrgName, name: &EnvironmentName, version: u64) -> Result<Option<EnvironmentRow>, Error> {
-        self.one(&format!("{SELECT} AND e.name = ?2 AND v.version = ?3"), bind![org, name.as_str(), version], environment_row)
+    pub fn environment_at(
+        &self,
+        org: &OrgName,
+        name: &EnvironmentName,
+        version: u64,
+    ) -> Result<Option<EnvironmentRow>, Error> {
+        self.one(
+            &format!("{SELECT} AND e.name = ?2 AND v.version = ?3"),
+            bind![org, name.as_str(), version],
+            environment_row,
+        )
     }
 
     pub fn environments(&self, view: &View) -> Result<Vec<EnvironmentRow>, Error> {
@@ -78,16 +92,29 @@ impl Tx<'_> {
         self.all(&format!("{SELECT} AND v.version = e.version ORDER BY e.name"), bind![view.org()], environment_row)
     }
 
-    pub fn create_environment(&self, grant: &Grant, name: &EnvironmentName, description: &str) -> Result<EnvironmentRow, Error> {
+    pub fn create_environment(
+        &self,
+        grant: &Grant,
+        name: &EnvironmentName,
+        description: &str,
+    ) -> Result<EnvironmentRow, Error> {
         grant.covers(Action::EnvironmentCreate, &format!("environment/{name}"))?;
         if self.environment(grant.org(), name)?.is_some() {
-            return Err(Error::Exists(format!("there is an environment `{name}` already; `keyfob env set {name} NAME=VALUE` changes it")));
+            return Err(Error::Exists(format!(
+                "there is an environment `{name}` already; `keyfob env set {name} NAME=VALUE` changes it"
+            )));
         }
         self.insert_environment(grant.org(), name.as_str(), description, grant.actor())?;
         self.environment(grant.org(), name)?.ok_or(Error::Internal("an environment that was just made"))
     }
 
-    pub(super) fn insert_environment(&self, org: &OrgName, name: &str, description: &str, by: &str) -> Result<(), Error> {
+    pub(super) fn insert_environment(
+        &self,
+        org: &OrgName,
+        name: &str,
+        description: &str,
+        by: &str,
+    ) -> Result<(), Error> {
         self.execute(
             "INSERT INTO environments (org, name, description, version, created_at) VALUES (?1, ?2, ?3, 1, ?4)",
             bind![org, name, description, self.now],
@@ -119,7 +146,9 @@ impl Tx<'_> {
         for (variable, value) in set {
             self.usable(grant.org(), variable)?;
             if value.contains('\0') || value.len() > MAX_VALUE {
-                return Err(Error::Invalid(format!("the value of {variable} holds a NUL byte or is longer than 64 KiB")));
+                return Err(Error::Invalid(format!(
+                    "the value of {variable} holds a NUL byte or is longer than 64 KiB"
+                )));
             }
             variables.insert(variable.to_string(), value.clone());
         }
@@ -127,27 +156,57 @@ impl Tx<'_> {
     }
 
     /// Makes a new version that equals an older one.
-    pub fn restore_environment(&self, grant: &Grant, newest: &EnvironmentRow, old: &EnvironmentRow) -> Result<EnvironmentRow, Error> {
+    pub fn restore_environment(
+        &self,
+        grant: &Grant,
+        newest: &EnvironmentRow,
+        old: &EnvironmentRow,
+    ) -> Result<EnvironmentRow, Error> {
         self.new_version(grant, newest, old.variables.clone(), old.version)
     }
 
-    fn new_version(&self, grant: &Grant, newest: &EnvironmentRow, variables: Variables, restored_from: u64) -> Result<EnvironmentRow, Error> {
+    fn new_version(
+        &self,
+        grant: &Grant,
+        newest: &EnvironmentRow,
+        variables: Variables,
+        restored_from: u64,
+    ) -> Result<EnvironmentRow, Error> {
         grant.covers(Action::EnvironmentUpdate, &format!("environment/{}", newest.name))?;
         if variables == newest.variables {
             return Ok(newest.clone());
         }
         let total: usize = variables.iter().map(|(k, v)| k.len() + v.len()).sum();
         if total > MAX_TOTAL {
-            return Err(Error::Invalid(format!("the environment's variables would have {total} bytes; {MAX_TOTAL} (256 KiB) is the most")));
+            return Err(Error::Invalid(format!(
+                "the environment's variables would have {total} bytes; {MAX_TOTAL} (256 KiB) is the most"
+            )));
         }
         let (org, version) = (grant.org(), newest.version + 1);
         self.insert_version(org, &newest.name, version, &variables, grant.actor(), restored_from)?;
-        self.execute("UPDATE environments SET version = ?3 WHERE org = ?1 AND name = ?2", bind![org, &newest.name, version])?;
+        self.execute(
+            "UPDATE environments SET version = ?3 WHERE org = ?1 AND name = ?2",
+            bind![org, &newest.name, version],
+        )?;
         self.check_bundle_size(org, "")?;
-        Ok(EnvironmentRow { version, variables, updated_at: self.now, updated_by: grant.actor().to_owned(), ..newest.clone() })
+        Ok(EnvironmentRow {
+            version,
+            variables,
+            updated_at: self.now,
+            updated_by: grant.actor().to_owned(),
+            ..newest.clone()
+        })
     }
 
-    fn insert_version(&self, org: &OrgName, name: &str, version: u64, variables: &Variables, by: &str, restored_from: u64) -> Result<(), Error> {
+    fn insert_version(
+        &self,
+        org: &OrgName,
+        name: &str,
+        version: u64,
+        variables: &Variables,
+        by: &str,
+        restored_from: u64,
+    ) -> Result<(), Error> {
         let json = serde_json::to_string(variables).map_err(|_| Error::Internal("variables that are no JSON"))?;
         self.execute(
             "INSERT INTO environment_versions (org, name, version, variables, created_by, created_at, restored_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -157,7 +216,11 @@ impl Tx<'_> {
     }
 
     /// Every version with its changes, newest first.
-    pub fn environment_history(&self, view: &View, name: &EnvironmentName) -> Result<Vec<EnvironmentVersionRow>, Error> {
+    pub fn environment_history(
+        &self,
+        view: &View,
+        name: &EnvironmentName,
+    ) -> Result<Vec<EnvironmentVersionRow>, Error> {
         view.covers(Action::EnvironmentRead, &format!("environment/{name}"))?;
         let rows = self.all(
             "SELECT version, created_by, created_at, restored_from, variables FROM environment_versions WHERE org = ?1 AND name = ?2 ORDER BY version",
@@ -167,7 +230,13 @@ impl Tx<'_> {
         let mut before = Variables::new();
         let mut history = Vec::new();
         for (version, created_by, created_at, restored_from, after) in rows {
-            history.push(EnvironmentVersionRow { version, created_by, created_at, restored_from, changes: changes(&before, &after) });
+            history.push(EnvironmentVersionRow {
+                version,
+                created_by,
+                created_at,
+                restored_from,
+                changes: changes(&before, &after),
+            });
             before = after;
         }
         history.reverse();
@@ -179,7 +248,11 @@ fn changes(before: &Variables, after: &Variables) -> Vec<VariableChange> {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
-    let change = |name: &String| VariableChange { variable: name.clone(), before: before.get(name).cloned(), after: after.get(name).cloned() };
+    let change = |name: &String| VariableChange {
+        variable: name.clone(),
+        before: before.get(name).cloned(),
+        after: after.get(name).cloned(),
+    };
     names.into_iter().map(change).filter(|c| c.before != c.after).collect()
 }
 
@@ -189,10 +262,21 @@ mod tests {
 
     #[test]
     fn changes_between_versions() {
-        let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Variables>();
+        let of =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Variables>();
         let shown = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let changes = changes(&of(before), &of(after));
-            changes.iter().map(|c| format!("{} {}>{}", c.variable, c.before.as_deref().unwrap_or("-"), c.after.as_deref().unwrap_or("-"))).collect::<Vec<_>>()
+            changes
+                .iter()
+                .map(|c| {
+                    format!(
+                        "{} {}>{}",
+                        c.variable,
+                        c.before.as_deref().unwrap_or("-"),
+                        c.after.as_deref().unwrap_or("-")
+                    )
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(shown(&[], &[("A", "1")]), ["A ->1"]);
         assert_eq!(shown(&[("A", "1"), ("B", "2")], &[("B", "3"), ("C", "4")]), ["A 1>-", "B 2>3", "C ->4"]);

@@ -45,8 +45,11 @@ impl Tx<'_> {
         )?;
         on_record.ok_or(Error::Unauthenticated(REVOKED))?;
         let role = match subject {
-            Subject::Session(id) => self
-                .one("SELECT 1 FROM sessions WHERE org = ?1 AND id = ?2 AND ended_at IS NULL", bind![org, id], |_| Ok(Role::Session))?,
+            Subject::Session(id) => self.one(
+                "SELECT 1 FROM sessions WHERE org = ?1 AND id = ?2 AND ended_at IS NULL",
+                bind![org, id],
+                |_| Ok(Role::Session),
+            )?,
             Subject::User(name) | Subject::Operator(name) | Subject::Orchestrator(name) => self
                 .one("SELECT role FROM users WHERE org = ?1 AND name = ?2", bind![org, name], |row| row.text(0))?
                 .and_then(|role| Role::parse(&role))
@@ -92,7 +95,8 @@ impl Tx<'_> {
         )?;
         let (org, kind, name) = row.ok_or(NO)?;
         let org = OrgName::parse(&org).map_err(|e| Error::Corrupt(e.to_string()))?;
-        let subject = Subject::parse(&kind, &name).ok_or_else(|| Error::Corrupt("a join token's subject is no identity".into()))?;
+        let subject = Subject::parse(&kind, &name)
+            .ok_or_else(|| Error::Corrupt("a join token's subject is no identity".into()))?;
         if first {
             // A key holds one identity, ever.
             let taken = self.one("SELECT 1 FROM credentials WHERE key_hash = ?1", bind![key_hash], |_| Ok(()))?;
@@ -149,5 +153,11 @@ impl Tx<'_> {
 }
 
 fn fact(subject: &Subject, action: &'static str) -> Fact {
-    Fact { actor: subject.to_string(), action, target: subject.to_string(), outcome: Outcome::Done, detail: Default::default() }
+    Fact {
+        actor: subject.to_string(),
+        action,
+        target: subject.to_string(),
+        outcome: Outcome::Done,
+        detail: Default::default(),
+    }
 }

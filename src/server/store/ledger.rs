@@ -39,7 +39,11 @@ impl Grant {
 
     /// Every operation asks whether the leave it was handed is for what it is about to do.
     pub fn covers(&self, action: Action, target: &str) -> Result<(), Error> {
-        if self.action == action && self.target == target { Ok(()) } else { Err(Error::Internal("a grant was used for something else")) }
+        if self.action == action && self.target == target {
+            Ok(())
+        } else {
+            Err(Error::Internal("a grant was used for something else"))
+        }
     }
 }
 
@@ -57,7 +61,11 @@ impl View {
     }
 
     pub fn covers(&self, action: Action, target: &str) -> Result<(), Error> {
-        if self.action == action && self.target == target { Ok(()) } else { Err(Error::Internal("a view was used for something else")) }
+        if self.action == action && self.target == target {
+            Ok(())
+        } else {
+            Err(Error::Internal("a view was used for something else"))
+        }
     }
 }
 
@@ -107,11 +115,19 @@ impl Tx<'_> {
     pub fn view(&self, org: &OrgName, decision: &Decision, what: &str) -> Result<View, Error> {
         let refused = |hidden, reason| {
             let (actor, target) = (decision.actor().to_owned(), decision.target().to_owned());
-            let fact = Fact { actor, action: decision.action().as_str(), target, outcome: Outcome::Refused, detail: Detail::new() };
+            let fact = Fact {
+                actor,
+                action: decision.action().as_str(),
+                target,
+                outcome: Outcome::Refused,
+                detail: Detail::new(),
+            };
             Error::Refused { org: org.clone(), fact: Box::new(fact), hidden, reason }
         };
         match decision.verdict() {
-            Verdict::Allow => Ok(View { org: org.clone(), action: decision.action(), target: decision.target().to_owned() }),
+            Verdict::Allow => {
+                Ok(View { org: org.clone(), action: decision.action(), target: decision.target().to_owned() })
+            }
             Verdict::Hide => Err(refused(true, Error::not_found(what).to_string())),
             Verdict::Forbid(reason) => Err(refused(false, reason.to_owned())),
         }
@@ -124,7 +140,8 @@ impl Tx<'_> {
             None => (0, audit::genesis(org)),
         };
         let entry = audit::chain(org, &hash, last + 1, self.now, fact);
-        let detail = serde_json::to_string(&entry.detail).map_err(|_| Error::Internal("an audit detail is not text"))?;
+        let detail =
+            serde_json::to_string(&entry.detail).map_err(|_| Error::Internal("an audit detail is not text"))?;
         self.execute(
             "INSERT INTO audit (org, sequence, at, actor, action, target, outcome, detail, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             bind![org, entry.sequence, entry.at, &entry.actor, &entry.action, &entry.target, &entry.outcome, &detail, &entry.hash],
@@ -135,17 +152,25 @@ impl Tx<'_> {
 
     /// The authenticated end of the chain. One that is forged is an error: nothing is appended to it.
     fn head(&self, org: &OrgName) -> Result<Option<(u64, Hash)>, Error> {
-        let found = self.one("SELECT sequence, hash, kek_id, mac FROM audit_heads WHERE org = ?1", bind![org], |row| {
-            Ok((row.uint(0)?, row.hash(1)?, row.text(2)?, row.blob(3)?))
-        })?;
+        let found =
+            self.one("SELECT sequence, hash, kek_id, mac FROM audit_heads WHERE org = ?1", bind![org], |row| {
+                Ok((row.uint(0)?, row.hash(1)?, row.text(2)?, row.blob(3)?))
+            })?;
         let Some((sequence, hash, kek_id, mac)) = found else { return Ok(None) };
-        let genuine = self.keyring().get(&kek_id, |key| hmac::verify(&key.mac(), &head_bytes(org, sequence, &hash), &mac).is_ok())?;
-        if genuine { Ok(Some((sequence, hash))) } else { Err(Error::Corrupt("the head of the audit chain is forged; `keyfob audit verify`".into())) }
+        let genuine = self
+            .keyring()
+            .get(&kek_id, |key| hmac::verify(&key.mac(), &head_bytes(org, sequence, &hash), &mac).is_ok())?;
+        if genuine {
+            Ok(Some((sequence, hash)))
+        } else {
+            Err(Error::Corrupt("the head of the audit chain is forged; `keyfob audit verify`".into()))
+        }
     }
 
     /// Writes the chain's end under the newest key.
     pub(super) fn set_head(&self, org: &OrgName, sequence: u64, hash: &Hash) -> Result<(), Error> {
-        let (kek_id, mac) = self.keyring().newest(|key| (key.id.clone(), hmac::sign(&key.mac(), &head_bytes(org, sequence, hash))));
+        let (kek_id, mac) =
+            self.keyring().newest(|key| (key.id.clone(), hmac::sign(&key.mac(), &head_bytes(org, sequence, hash))));
         self.execute(
             "INSERT INTO audit_heads (org, sequence, hash, kek_id, mac) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (org) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash, kek_id = excluded.kek_id, mac = excluded.mac",
@@ -172,7 +197,14 @@ impl Tx<'_> {
                AND (?5 = '' OR substr(action, 1, length(?5)) = ?5)
              ORDER BY sequence {order} LIMIT ?6"
         );
-        let binds = bind![view.org(), filter.after.unwrap_or(start), &filter.actor, &filter.target, &filter.action_prefix, i64::from(filter.limit)];
+        let binds = bind![
+            view.org(),
+            filter.after.unwrap_or(start),
+            &filter.actor,
+            &filter.target,
+            &filter.action_prefix,
+            i64::from(filter.limit)
+        ];
         self.all(&sql, binds, entry)
     }
 
@@ -210,7 +242,8 @@ impl Tx<'_> {
 
     /// The newest entry below `before` that changed this target.
     pub fn last_change(&self, org: &OrgName, target: &str, before: u64) -> Result<Option<u64>, Error> {
-        let sql = "SELECT MAX(sequence) FROM audit WHERE org = ?1 AND target = ?2 AND outcome = 'done' AND sequence < ?3";
+        let sql =
+            "SELECT MAX(sequence) FROM audit WHERE org = ?1 AND target = ?2 AND outcome = 'done' AND sequence < ?3";
         Ok(self.one(sql, bind![org, target, before], |row| row.opt_int(0))?.flatten().map(|s| s as u64))
     }
 }
@@ -223,7 +256,8 @@ fn entry(row: &Row<'_>) -> Result<Entry, Error> {
         action: row.text(3)?,
         target: row.text(4)?,
         outcome: row.text(5)?,
-        detail: serde_json::from_str(&row.text(6)?).map_err(|_| Error::Corrupt("an audit entry's detail is not JSON".into()))?,
+        detail: serde_json::from_str(&row.text(6)?)
+            .map_err(|_| Error::Corrupt("an audit entry's detail is not JSON".into()))?,
         hash: row.hash(7)?,
     })
 }

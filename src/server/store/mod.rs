@@ -92,10 +92,14 @@ impl Store {
     }
 
     /// Runs a job in the writer's next transaction; returns once that is committed.
-    pub async fn write<T: Send + 'static>(&self, job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    pub async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (send, receive) = oneshot::channel();
         let job: Job = Box::new(move |tx| {
-            let result = catch_unwind(AssertUnwindSafe(|| job(tx))).unwrap_or(Err(Error::Internal("a store job panicked")));
+            let result =
+                catch_unwind(AssertUnwindSafe(|| job(tx))).unwrap_or(Err(Error::Internal("a store job panicked")));
             let keep = match &result {
                 Ok(_) => Keep::Yes,
                 Err(error) => Keep::Only(error.fact().map(Box::new)),
@@ -111,9 +115,14 @@ impl Store {
     }
 
     /// Runs a job on a snapshot, on a thread where waiting is allowed.
-    pub async fn read<T: Send + 'static>(&self, job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || store.read_here(job)).await.map_err(|_| Error::Internal("a store job panicked"))?
+        tokio::task::spawn_blocking(move || store.read_here(job))
+            .await
+            .map_err(|_| Error::Internal("a store job panicked"))?
     }
 
     fn read_here<T>(&self, job: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
@@ -147,7 +156,11 @@ impl Store {
     }
 
     /// For commands that run without a server: one job, one transaction, on this thread.
-    pub fn write_here<T>(path: &Path, keyring: &Keyring, job: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn write_here<T>(
+        path: &Path,
+        keyring: &Keyring,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let connection = connect(path)?;
         migrate(&connection)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -182,10 +195,13 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
     let step = || -> Result<(), Error> {
-        let done: i64 = connection.query_row("SELECT COALESCE(MAX(version), 0) FROM migrations", [], |row| row.get(0))?;
+        let done: i64 =
+            connection.query_row("SELECT COALESCE(MAX(version), 0) FROM migrations", [], |row| row.get(0))?;
         let done = usize::try_from(done).unwrap_or(usize::MAX);
         if done > MIGRATIONS.len() {
-            return Err(Error::Store("the database is from a newer keyfob-server; use that version or a newer one".into()));
+            return Err(Error::Store(
+                "the database is from a newer keyfob-server; use that version or a newer one".into(),
+            ));
         }
         for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
             connection.execute_batch(step)?;
@@ -336,7 +352,9 @@ impl Row<'_> {
     pub fn opt_hash(&self, at: usize) -> Result<Option<[u8; 32]>, Error> {
         match self.0.get::<_, Option<Vec<u8>>>(at)? {
             None => Ok(None),
-            Some(blob) => blob.try_into().map(Some).map_err(|_| Error::Corrupt("a stored hash does not have 32 bytes".into())),
+            Some(blob) => {
+                blob.try_into().map(Some).map_err(|_| Error::Corrupt("a stored hash does not have 32 bytes".into()))
+            }
         }
     }
 }
@@ -357,14 +375,24 @@ impl<'a> Tx<'a> {
     }
 
     /// The first row of an answer, if there is one.
-    pub fn one<T>(&self, sql: &str, binds: &[Bind<'_>], read: impl FnOnce(&Row<'_>) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    pub fn one<T>(
+        &self,
+        sql: &str,
+        binds: &[Bind<'_>],
+        read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(binds))?;
         rows.next()?.map(|row| read(&Row(row))).transpose()
     }
 
     /// All rows of an answer.
-    pub fn all<T>(&self, sql: &str, binds: &[Bind<'_>], mut read: impl FnMut(&Row<'_>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    pub fn all<T>(
+        &self,
+        sql: &str,
+        binds: &[Bind<'_>],
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(binds))?;
         let mut all = Vec::new();
@@ -379,7 +407,10 @@ impl<'a> Tx<'a> {
     }
 
     pub fn set_setting(&self, key: &str, value: &str) -> Result<(), Error> {
-        self.execute("INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", bind![key, value])?;
+        self.execute(
+            "INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            bind![key, value],
+        )?;
         Ok(())
     }
 }

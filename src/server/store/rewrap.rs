@@ -18,13 +18,19 @@ impl Tx<'_> {
     pub fn rewrap_secrets(&self) -> Result<usize, Error> {
         let newest = self.keyring().newest(|key| key.id.clone());
         let sql = format!("SELECT {COLUMNS}, kek_id, wrapped_key, org FROM secrets WHERE kek_id <> ?1 LIMIT ?2");
-        let rows = self.all(&sql, bind![&newest, STEP], |row| Ok((secret_row(row)?, row.text(15)?, row.blob(16)?, row.text(17)?)))?;
+        let rows = self.all(&sql, bind![&newest, STEP], |row| {
+            Ok((secret_row(row)?, row.text(15)?, row.blob(16)?, row.text(17)?))
+        })?;
         for (secret, kek_id, wrapped, org) in &rows {
             let org = OrgName::parse(org).map_err(|e| Error::Corrupt(e.to_string()))?;
             let bound = secret.bound(&org);
-            let key = DataKey::unwrap(self.keyring(), kek_id, &bound, wrapped)?.map_err(|_| altered(&org, secret, ALTERED))?;
+            let key = DataKey::unwrap(self.keyring(), kek_id, &bound, wrapped)?
+                .map_err(|_| altered(&org, secret, ALTERED))?;
             let (kek_id, wrapped) = key.wrap(self.keyring(), &bound)?;
-            self.execute("UPDATE secrets SET kek_id = ?3, wrapped_key = ?4 WHERE org = ?1 AND id = ?2", bind![&org, &secret.id, &kek_id, &wrapped])?;
+            self.execute(
+                "UPDATE secrets SET kek_id = ?3, wrapped_key = ?4 WHERE org = ?1 AND id = ?2",
+                bind![&org, &secret.id, &kek_id, &wrapped],
+            )?;
         }
         Ok(rows.len())
     }
@@ -40,6 +46,8 @@ impl Tx<'_> {
 
     /// How many secrets hang on each key.
     pub fn keys_in_use(&self) -> Result<Vec<(String, u64)>, Error> {
-        self.all("SELECT kek_id, COUNT(*) FROM secrets GROUP BY kek_id ORDER BY kek_id", bind![], |row| Ok((row.text(0)?, row.uint(1)?)))
+        self.all("SELECT kek_id, COUNT(*) FROM secrets GROUP BY kek_id ORDER BY kek_id", bind![], |row| {
+            Ok((row.text(0)?, row.uint(1)?))
+        })
     }
 }

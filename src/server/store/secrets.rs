@@ -167,7 +167,8 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<Vec<SecretRow>, Error> {
         view.covers(Action::SecretRead, "organization")?;
-        let pattern = format!("%{}%", query.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let pattern =
+            format!("%{}%", query.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         let (private, shared) = (origin != Some(Origin::Shared), origin != Some(Origin::Private));
         let (after_name, after_owner) = after.unwrap_or_default();
         let sql = format!(
@@ -177,7 +178,17 @@ impl Tx<'_> {
                AND (?6 = 0 OR name > ?7 OR (name = ?7 AND owner < ?8))
              ORDER BY name, owner DESC LIMIT ?9"
         );
-        let binds = bind![view.org(), user, private, shared, &pattern, after.is_some(), after_name, after_owner, i64::from(limit)];
+        let binds = bind![
+            view.org(),
+            user,
+            private,
+            shared,
+            &pattern,
+            after.is_some(),
+            after_name,
+            after_owner,
+            i64::from(limit)
+        ];
         self.all(&sql, binds, secret_row)
     }
 
@@ -221,7 +232,13 @@ impl Tx<'_> {
     }
 
     /// Stores a new value. `expected` is the version that the caller believes current.
-    pub fn rotate_secret(&self, grant: &Grant, old: &SecretRow, expected: Option<&str>, value: &[u8]) -> Result<SecretRow, Error> {
+    pub fn rotate_secret(
+        &self,
+        grant: &Grant,
+        old: &SecretRow,
+        expected: Option<&str>,
+        value: &[u8],
+    ) -> Result<SecretRow, Error> {
         grant.covers(Action::SecretRotate, &format!("secret/{}", old.id))?;
         let org = grant.org();
         check_version(old, expected)?;
@@ -259,10 +276,13 @@ impl Tx<'_> {
         row.auto_install = edit.auto_install.unwrap_or(row.auto_install);
         row.description = edit.description.unwrap_or(row.description);
         let (kek_id, wrapped) = self
-            .one("SELECT kek_id, wrapped_key FROM secrets WHERE org = ?1 AND id = ?2", bind![org, &row.id], |r| Ok((r.text(0)?, r.blob(1)?)))?
+            .one("SELECT kek_id, wrapped_key FROM secrets WHERE org = ?1 AND id = ?2", bind![org, &row.id], |r| {
+                Ok((r.text(0)?, r.blob(1)?))
+            })?
             .ok_or_else(|| Error::not_found("secret"))?;
         self.unrolled(org, old, grant.sequence())?;
-        let key = DataKey::unwrap(self.keyring(), &kek_id, &old.bound(org), &wrapped)?.map_err(|_| altered(org, old, ALTERED))?;
+        let key = DataKey::unwrap(self.keyring(), &kek_id, &old.bound(org), &wrapped)?
+            .map_err(|_| altered(org, old, ALTERED))?;
         let (kek_id, wrapped) = key.wrap(self.keyring(), &row.bound(org))?;
         self.execute(
             "UPDATE secrets SET variable = ?3, variable_overridden = ?4, auto_install = ?5, description = ?6, updated_at = ?7, sequence = ?8,
@@ -329,28 +349,42 @@ impl Tx<'_> {
             bind![view.org(), id, i64::from(limit)],
             |row| {
                 let live = row.opt_int(4)?.is_none();
-                Ok(Delivered { session: row.text(0)?, user: row.text(1)?, version: row.text(2)?, delivered_at: row.int(3)?, live })
+                Ok(Delivered {
+                    session: row.text(0)?,
+                    user: row.text(1)?,
+                    version: row.text(2)?,
+                    delivered_at: row.int(3)?,
+                    live,
+                })
             },
         )
     }
 
     /// The code-running variables that the organization allows.
     pub fn allowed_variables(&self, org: &OrgName) -> Result<HashSet<String>, Error> {
-        Ok(self.all("SELECT variable FROM allowed_variables WHERE org = ?1", bind![org], |row| row.text(0))?.into_iter().collect())
+        Ok(self
+            .all("SELECT variable FROM allowed_variables WHERE org = ?1", bind![org], |row| row.text(0))?
+            .into_iter()
+            .collect())
     }
 
     /// Allows a code-running variable, or takes that back. Audited as the server's own act: only its operator can do it.
     pub fn allow_variable(&self, org: &OrgName, variable: &Variable, allow: bool) -> Result<(), Error> {
         match reserved::class_of(variable) {
             None => return Err(Error::Invalid(format!("${variable} is not reserved; anybody may use it"))),
-            Some(r) if r.class == reserved::Class::BreaksShell => return Err(Error::Invalid(format!("${variable} can't be allowed: {r}"))),
+            Some(r) if r.class == reserved::Class::BreaksShell => {
+                return Err(Error::Invalid(format!("${variable} can't be allowed: {r}")));
+            }
             Some(_) => {}
         }
         if self.one("SELECT 1 FROM organizations WHERE org = ?1", bind![org], |_| Ok(()))?.is_none() {
             return Err(Error::NotFound(format!("there is no organization `{org}`")));
         }
         let (action, sql) = if allow {
-            ("variable.allow", "INSERT INTO allowed_variables (org, variable, allowed_by, allowed_at) VALUES (?1, ?2, 'server', ?3) ON CONFLICT DO NOTHING")
+            (
+                "variable.allow",
+                "INSERT INTO allowed_variables (org, variable, allowed_by, allowed_at) VALUES (?1, ?2, 'server', ?3) ON CONFLICT DO NOTHING",
+            )
         } else {
             ("variable.disallow", "DELETE FROM allowed_variables WHERE org = ?1 AND variable = ?2 AND allowed_at <= ?3")
         };
@@ -364,7 +398,11 @@ impl Tx<'_> {
     pub fn usable(&self, org: &OrgName, variable: &Variable) -> Result<(), Error> {
         match reserved::class_of(variable) {
             None => Ok(()),
-            Some(r) if r.class == reserved::Class::RunsCode && self.allowed_variables(org)?.contains(variable.as_str()) => Ok(()),
+            Some(r)
+                if r.class == reserved::Class::RunsCode && self.allowed_variables(org)?.contains(variable.as_str()) =>
+            {
+                Ok(())
+            }
             Some(r) => Err(Error::Invalid(format!("${variable} is reserved: {r}"))),
         }
     }
@@ -374,7 +412,9 @@ impl Tx<'_> {
         self.usable(org, variable)?;
         let scope = if owner.is_empty() { "shared" } else { "private" };
         if but.is_none() && self.secret_by_name(org, owner, name)?.is_some() {
-            return Err(Error::Exists(format!("a {scope} secret `{name}` exists already; `keyfob secret rotate {name} --{scope}` gives it a new value")));
+            return Err(Error::Exists(format!(
+                "a {scope} secret `{name}` exists already; `keyfob secret rotate {name} --{scope}` gives it a new value"
+            )));
         }
         match self.secret_by_variable(org, owner, variable.as_str())? {
             Some(other) if Some(&other.id) != but => Err(Error::Exists(format!(
@@ -412,7 +452,9 @@ impl Tx<'_> {
 
     /// Whether the largest bundle that involves this owner's secrets ('' = everybody's) still fits.
     pub(super) fn check_bundle_size(&self, org: &OrgName, owner: &str) -> Result<(), Error> {
-        let bytes = |sql: &str, binds: &[Bind<'_>]| self.one(sql, binds, |row| row.opt_int(0)).map(|found| found.flatten().unwrap_or(0));
+        let bytes = |sql: &str, binds: &[Bind<'_>]| {
+            self.one(sql, binds, |row| row.opt_int(0)).map(|found| found.flatten().unwrap_or(0))
+        };
         let shared = bytes("SELECT bytes FROM usage WHERE org = ?1 AND owner = ''", bind![org])?;
         let private = if owner.is_empty() {
             bytes("SELECT MAX(bytes) FROM usage WHERE org = ?1 AND owner <> ''", bind![org])?

@@ -75,7 +75,15 @@ impl Tx<'_> {
     }
 
     /// Newest first. `user` and `environment` narrow where they are not empty; `after` is where the page before ended.
-    pub fn sessions(&self, view: &View, user: &str, environment: &str, all: bool, after: Option<(i64, &Id)>, limit: u32) -> Result<Vec<SessionRow>, Error> {
+    pub fn sessions(
+        &self,
+        view: &View,
+        user: &str,
+        environment: &str,
+        all: bool,
+        after: Option<(i64, &Id)>,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, Error> {
         view.covers(Action::SessionRead, "organization")?;
         let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at, id.as_str()));
         let sql = format!(
@@ -88,18 +96,33 @@ impl Tx<'_> {
     }
 
     /// Makes a session for a person (none: automation) in the newest version of an environment.
-    pub fn create_session(&self, grant: &Grant, id: Id, user: Option<&UserName>, environment: &EnvironmentName, join_ttl: i64) -> Result<SessionRow, Error> {
+    pub fn create_session(
+        &self,
+        grant: &Grant,
+        id: Id,
+        user: Option<&UserName>,
+        environment: &EnvironmentName,
+        join_ttl: i64,
+    ) -> Result<SessionRow, Error> {
         grant.covers(Action::SessionCreate, &format!("session/{id}"))?;
         let org = grant.org();
         if let Some(name) = user {
             match self.user(org, name)?.map(|u| u.role) {
                 Some(Role::Member | Role::Admin) => {}
-                _ => return Err(Error::NotFound(format!("there is no person `{name}` in the organization; `keyfob user list` shows who is there"))),
+                _ => {
+                    return Err(Error::NotFound(format!(
+                        "there is no person `{name}` in the organization; `keyfob user list` shows who is there"
+                    )));
+                }
             }
         }
         let version = match self.environment(org, environment)? {
             Some(found) => found.version,
-            None => return Err(Error::NotFound(format!("there is no environment `{environment}`; `keyfob env list` shows them"))),
+            None => {
+                return Err(Error::NotFound(format!(
+                    "there is no environment `{environment}`; `keyfob env list` shows them"
+                )));
+            }
         };
         self.execute(
             "INSERT INTO sessions (org, id, user_name, environment, environment_version, created_by, created_at, join_expires_at)
@@ -130,7 +153,11 @@ impl Tx<'_> {
     }
 
     pub(super) fn live_sessions_of(&self, org: &OrgName, user: &UserName) -> Result<Vec<Id>, Error> {
-        let ids = self.all("SELECT id FROM sessions WHERE org = ?1 AND user_name = ?2 AND ended_at IS NULL", bind![org, user], |row| row.text(0))?;
+        let ids = self.all(
+            "SELECT id FROM sessions WHERE org = ?1 AND user_name = ?2 AND ended_at IS NULL",
+            bind![org, user],
+            |row| row.text(0),
+        )?;
         ids.iter().map(|id| Id::parse(id).map_err(|_| Error::Corrupt("a session's id is none".into()))).collect()
     }
 }

@@ -35,8 +35,14 @@ impl Tx<'_> {
     /// Makes an organization with its environment `default` and its first admin; gives the admin's join token. The act of
     /// whoever runs the server, and on record as such.
     pub fn create_organization(&self, org: &OrgName, admin: &UserName) -> Result<Token, Error> {
-        if self.execute("INSERT INTO organizations (org, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, self.now])? == 0 {
-            return Err(Error::Exists(format!("there is an organization `{org}` already; for a new join string of its admin: keyfob-server join")));
+        if self.execute(
+            "INSERT INTO organizations (org, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            bind![org, self.now],
+        )? == 0
+        {
+            return Err(Error::Exists(format!(
+                "there is an organization `{org}` already; for a new join string of its admin: keyfob-server join"
+            )));
         }
         self.record_own(org, "organization.create", "organization".into(), [])?;
         self.insert_environment(org, "default", "", SERVER)?;
@@ -48,12 +54,20 @@ impl Tx<'_> {
 
     /// A new join token for somebody who is there already.
     pub fn admin_join(&self, org: &OrgName, name: &UserName) -> Result<Token, Error> {
-        let user = self.user(org, name)?.ok_or_else(|| Error::NotFound(format!("there is no user `{name}` in organization `{org}`")))?;
+        let user = self
+            .user(org, name)?
+            .ok_or_else(|| Error::NotFound(format!("there is no user `{name}` in organization `{org}`")))?;
         self.record_own(org, "user.invite", format!("user/{name}"), [("role", user.role.as_str().to_owned())])?;
         self.insert_join_token(org, &user.role.subject(name.clone()), self.now + super::identities::MAX_JOIN_TTL)
     }
 
-    fn record_own<const N: usize>(&self, org: &OrgName, action: &'static str, target: String, detail: [(&'static str, String); N]) -> Result<(), Error> {
+    fn record_own<const N: usize>(
+        &self,
+        org: &OrgName,
+        action: &'static str,
+        target: String,
+        detail: [(&'static str, String); N],
+    ) -> Result<(), Error> {
         let fact = Fact { actor: SERVER.into(), action, target, outcome: Outcome::Done, detail: detail.into() };
         self.record(org, fact).map(drop)
     }
@@ -97,12 +111,18 @@ impl Tx<'_> {
         grant.covers(Action::UserUpdate, &format!("user/{}", user.name))?;
         let person = |role| matches!(role, Role::Member | Role::Admin);
         if !person(role) || !person(user.role) {
-            return Err(Error::Invalid("people are members or admins, and machines stay what they are: remove the user and invite it anew".into()));
+            return Err(Error::Invalid(
+                "people are members or admins, and machines stay what they are: remove the user and invite it anew"
+                    .into(),
+            ));
         }
         if user.role == Role::Admin && role == Role::Member {
             self.another_admin(grant.org(), &user.name)?;
         }
-        self.execute("UPDATE users SET role = ?3 WHERE org = ?1 AND name = ?2", bind![grant.org(), &user.name, role.as_str()])?;
+        self.execute(
+            "UPDATE users SET role = ?3 WHERE org = ?1 AND name = ?2",
+            bind![grant.org(), &user.name, role.as_str()],
+        )?;
         Ok(UserRow { role, ..user.clone() })
     }
 
@@ -124,10 +144,16 @@ impl Tx<'_> {
     }
 
     fn another_admin(&self, org: &OrgName, name: &UserName) -> Result<(), Error> {
-        let others = self.one("SELECT COUNT(*) FROM users WHERE org = ?1 AND role = 'admin' AND name <> ?2", bind![org, name], |row| row.int(0))?;
+        let others = self.one(
+            "SELECT COUNT(*) FROM users WHERE org = ?1 AND role = 'admin' AND name <> ?2",
+            bind![org, name],
+            |row| row.int(0),
+        )?;
         match others {
             Some(n) if n > 0 => Ok(()),
-            _ => Err(Error::Precondition(format!("`{name}` is the last admin; make somebody else one first: keyfob user role NAME admin"))),
+            _ => Err(Error::Precondition(format!(
+                "`{name}` is the last admin; make somebody else one first: keyfob user role NAME admin"
+            ))),
         }
     }
 }
