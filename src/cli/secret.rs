@@ -288,7 +288,8 @@ fn not_found(failure: Failure) -> Failure {
 /// Refuses what could not be stored, before it is sent; tells what is odd about the rest. Gives what was told.
 fn check(value: &Value, delivery: Delivery, as_file: &str, out: &Out, trimmed: bool) -> Done<Vec<&'static str>> {
     value::check(value.expose(), delivery).map_err(|e| {
-        let next = if matches!(e, Unfit::Nul | Unfit::NotUtf8) { format!(": {as_file}") } else { String::new() };
+        let by_file = matches!(e, Unfit::Nul | Unfit::NotUtf8 | Unfit::Noncharacter);
+        let next = if by_file { format!(": {as_file}") } else { String::new() };
         Failure::refused("invalid_argument", format!("{e}{next}"))
     })?;
     let odd = value::warnings(value.expose());

@@ -14,7 +14,10 @@
 //!
 //! Rendering streams slices of the given values to a sink. It never builds a copy of one.
 
-use super::variable::Variable;
+use super::{
+    value::{self, Unfit},
+    variable::Variable,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -44,19 +47,16 @@ pub struct Entry<'a> {
     value: &'a [u8],
 }
 
-/// The value holds a NUL or is not UTF-8; it can't be an environment variable.
+/// The value can't be an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotText {
     pub variable: String,
+    pub why: Unfit,
 }
 
 impl std::fmt::Display for NotText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the value of ${} holds a NUL byte or is not UTF-8; it can only be delivered as a file",
-            self.variable
-        )
+        write!(f, "${}: {}", self.variable, self.why)
     }
 }
 
@@ -64,9 +64,7 @@ impl std::error::Error for NotText {}
 
 impl<'a> Entry<'a> {
     pub fn new(variable: &'a Variable, value: &'a [u8]) -> Result<Self, NotText> {
-        if value.contains(&0) || std::str::from_utf8(value).is_err() {
-            return Err(NotText { variable: variable.to_string() });
-        }
+        value::check_text(value).map_err(|why| NotText { variable: variable.to_string(), why })?;
         Ok(Self { variable, value })
     }
 }
@@ -170,8 +168,10 @@ mod tests {
     #[test]
     fn what_no_variable_can_carry_is_refused() {
         let variable = Variable::parse("K").unwrap();
-        for value in [&b"a\0b"[..], b"\xff", b"\xed\xa0\x80"] {
-            assert_eq!(Entry::new(&variable, value).err(), Some(NotText { variable: "K".into() }));
+        for (value, why) in
+            [(&b"a\0b"[..], Unfit::Nul), (b"\xff", Unfit::NotUtf8), ("\u{ffff}".as_bytes(), Unfit::Noncharacter)]
+        {
+            assert_eq!(Entry::new(&variable, value).err(), Some(NotText { variable: "K".into(), why }));
         }
     }
 }

@@ -43,6 +43,7 @@ impl fmt::Display for Reserved {
 }
 
 const SHELL_KEEPS: &str = "a shell keeps it for itself, and stops reading the variables that come after it";
+const SHELL_COMPUTES: &str = "a shell keeps a number in it, and evaluates whatever it is given";
 const SESSION_NEEDS: &str = "a session does not work with another value of it";
 const SHELL_RUNS: &str = "a shell runs or parses by it";
 const LOADER: &str = "the dynamic loader takes code or paths from it";
@@ -67,9 +68,17 @@ const TABLE: &[(Class, &str, &str)] = &[
          userdirs usergroups modules reswords termcap terminfo funcstack funcfiletrace funcsourcetrace functrace errnos sysparams zsh_eval_context \
          ZSH_EVAL_CONTEXT ZSH_NAME ZSH_VERSION ZSH_PATCHLEVEL ZSH_SUBSHELL ZSH_ARGZERO ZSH_EXECUTION_STRING ZSH_SCRIPT ZDOTDIR TTY TTYIDLE USERNAME HOST \
          MACHTYPE OSTYPE VENDOR CPUTYPE ERRNO TRY_BLOCK_ERROR TRY_BLOCK_INTERRUPT KSH_VERSION KSHEGID KSHGID KSHUID USER_ID PGRP \
-         fish_pid fish_killring fish_kill_signal hostname version FISH_VERSION SHLVL CMD_DURATION CMD_DURATION_STATUS",
+         fish_pid fish_killring fish_kill_signal hostname version FISH_VERSION SHLVL CMD_DURATION CMD_DURATION_STATUS \
+         galiases saliases dis_aliases dis_builtins dis_functions dis_functions_source dis_galiases dis_patchars dis_reswords dis_saliases \
+         functions_source patchars keymaps widgets zsh_scheduled_events WATCH status_generation umask",
     ),
     (Class::BreaksShell, SHELL_KEEPS, "BASH_FUNC_*"),
+    // zsh and ksh93 evaluate what is assigned to an integer, and an array's subscript in it may run a command.
+    (
+        Class::BreaksShell,
+        SHELL_COMPUTES,
+        "HISTSIZE SAVEHIST KEYTIMEOUT LISTMAX MAILCHECK JOBMAX BAUD DIRSTACKSIZE LOGCHECK REPORTTIME REPORTMEMORY",
+    ),
     (
         Class::BreaksShell,
         SESSION_NEEDS,
@@ -205,6 +214,7 @@ mod tests {
             ("status", Some(B)),
             ("LINENO", Some(B)),
             ("HISTCMD", Some(B)),
+            ("HISTSIZE", Some(B)), // zsh evaluates it: a[$(cmd)] runs cmd
             ("http_proxy", Some(R)),
             ("NOTIFY_SOCKET", Some(B)),
             ("KEYFOB_HOME", Some(B)),

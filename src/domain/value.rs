@@ -67,6 +67,7 @@ pub enum Unfit {
     TooLong { len: usize },
     Nul,
     NotUtf8,
+    Noncharacter,
 }
 
 impl fmt::Display for Unfit {
@@ -82,6 +83,10 @@ impl fmt::Display for Unfit {
             Self::NotUtf8 => {
                 f.write_str("the value is not UTF-8, and systemd would print it to the journal; deliver it as a file")
             }
+            Self::Noncharacter => f.write_str(
+                "the value holds a Unicode noncharacter (such as U+FFFF), for which systemd refuses all variables of a file; \
+                 deliver it as a file",
+            ),
         }
     }
 }
@@ -96,15 +101,18 @@ pub fn check(bytes: &[u8], delivery: Delivery) -> Result<(), Unfit> {
     if bytes.len() > MAX_VALUE {
         return Err(Unfit::TooLong { len: bytes.len() });
     }
-    if delivery == Delivery::Env {
-        if bytes.contains(&0) {
-            return Err(Unfit::Nul);
-        }
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(Unfit::NotUtf8);
-        }
+    if delivery == Delivery::Env { check_text(bytes) } else { Ok(()) }
+}
+
+/// What every consumer of an environment can carry: UTF-8 without NUL, and without the code points that Unicode keeps for
+/// no character (23.7), which systemd's parser takes for broken UTF-8 (`unichar_is_valid` in src/basic/utf8.c).
+pub fn check_text(bytes: &[u8]) -> Result<(), Unfit> {
+    if bytes.contains(&0) {
+        return Err(Unfit::Nul);
     }
-    Ok(())
+    let text = std::str::from_utf8(bytes).map_err(|_| Unfit::NotUtf8)?;
+    let noncharacter = |c: char| matches!(c as u32, 0xfdd0..=0xfdef) || c as u32 & 0xfffe == 0xfffe;
+    if text.chars().any(noncharacter) { Err(Unfit::Noncharacter) } else { Ok(()) }
 }
 
 /// Things worth telling whoever saves a value. They stop nothing.
@@ -138,6 +146,12 @@ mod tests {
             (b"", Delivery::File, Err(Unfit::Empty)),
             (b"a\0b", Delivery::Env, Err(Unfit::Nul)),
             (b"\xff", Delivery::Env, Err(Unfit::NotUtf8)),
+            (b"\xed\xa0\x80", Delivery::Env, Err(Unfit::NotUtf8)), // half a surrogate pair
+            ("a\u{ffff}".as_bytes(), Delivery::Env, Err(Unfit::Noncharacter)),
+            ("\u{10fffe}".as_bytes(), Delivery::Env, Err(Unfit::Noncharacter)),
+            ("\u{fdd0}".as_bytes(), Delivery::Env, Err(Unfit::Noncharacter)),
+            ("\u{fdcf}\u{fdf0}\u{fffd}\u{10fffd}".as_bytes(), Delivery::Env, Ok(())),
+            ("\u{ffff}".as_bytes(), Delivery::File, Ok(())),
             (&long, Delivery::Env, Err(Unfit::TooLong { len: MAX_VALUE + 1 })),
             (&long, Delivery::File, Err(Unfit::TooLong { len: MAX_VALUE + 1 })),
         ] {

@@ -117,8 +117,8 @@ fn a_set_that_is_refused_changes_nothing() {
     put(&dir, 5, &[env("A", b"old"), file("B", "b", b"old")]).unwrap();
     let before = everything(dir.path());
     for (sequence, given, expected) in [
-        (6, vec![file("B", "b", b"new"), env("C", b"a\0b")], "the value of $C holds a NUL"),
-        (6, vec![file("B", "b", b"new"), env("C", b"\xff")], "the value of $C holds a NUL byte or is not UTF-8"),
+        (6, vec![file("B", "b", b"new"), env("C", b"a\0b")], "$C: the value holds a NUL"),
+        (6, vec![file("B", "b", b"new"), env("C", b"\xff")], "$C: the value is not UTF-8"),
         (6, vec![file("B", "../b", b"new")], "no file can be made"),
         (6, vec![file("B", "..", b"new")], "no file can be made"),
         (6, vec![file("B", "/etc/b", b"new")], "no file can be made"),

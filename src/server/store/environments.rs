@@ -6,7 +6,7 @@ use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
     name::{EnvironmentName, OrgName},
     policy::Action,
-    value::MAX_VALUE,
+    value::{self, MAX_VALUE},
     variable::Variable,
 };
 
@@ -145,9 +145,10 @@ impl Tx<'_> {
         }
         for (variable, value) in set {
             self.usable(grant.org(), variable)?;
-            if value.contains('\0') || value.len() > MAX_VALUE {
+            if value.len() > MAX_VALUE || value::check_text(value.as_bytes()).is_err() {
                 return Err(Error::Invalid(format!(
-                    "the value of {variable} holds a NUL byte or is longer than 64 KiB"
+                    "the value of {variable} is longer than 64 KiB, or holds a NUL byte or a Unicode noncharacter, which \
+                     no service could be given"
                 )));
             }
             variables.insert(variable.to_string(), value.clone());
