@@ -1,8 +1,9 @@
 //! The one string a VM or a person needs to join: where the control plane is, how to know it, and a token.
 //!
 //! ```text
-//! kfjoin1s_ BASE64URL( token[32] | SHA-256 of the CA's certificate[32] | address | first 4 bytes of SHA-256 of all before )
+//! kfjoin1s_ BASE64URL( token[32] | SHA-256 of the CA's certificate[32] | policy | address | first 4 bytes of SHA-256 of all before )
 //!        └─ s: for a session's agent, u: for a person's `keyfob login`
+//! policy = deadline u16 big-endian, on-failure u8 (domain::boot); for a session only, a person's has none
 //! ```
 //!
 //! It has no character that a shell, a systemd credential or an SMBIOS string treats specially. The token is the secret in
@@ -13,6 +14,8 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use super::boot::BootPolicy;
 
 /// Who may redeem it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Join {
     /// SHA-256 of the DER of the certificate authority.
     pub ca_fingerprint: [u8; 32],
     pub token: Token,
+    /// Of the session's environment; what a person does has none.
+    pub boot: BootPolicy,
 }
 
 /// Why a text is no join string. Holds nothing of it.
@@ -111,19 +116,30 @@ impl Join {
             return Err(BadJoin::Damaged);
         }
         let (token, rest) = rest.split_first_chunk::<32>().ok_or(BadJoin::Damaged)?;
-        let (ca_fingerprint, address) = rest.split_first_chunk::<32>().ok_or(BadJoin::Damaged)?;
+        let (ca_fingerprint, rest) = rest.split_first_chunk::<32>().ok_or(BadJoin::Damaged)?;
+        let (boot, address) = match audience {
+            Audience::User => (BootPolicy::default(), rest),
+            Audience::Session => {
+                let (policy, address) = rest.split_first_chunk::<3>().ok_or(BadJoin::Damaged)?;
+                (BootPolicy::from_bytes(*policy).ok_or(BadJoin::Damaged)?, address)
+            }
+        };
         Ok(Self {
             audience,
             address: std::str::from_utf8(address).map_err(|_| BadJoin::Damaged)?.to_owned(),
             ca_fingerprint: *ca_fingerprint,
             token: Token::from_bytes(token),
+            boot,
         })
     }
 
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(32 + 32 + self.address.len() + 4));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(32 + 32 + 3 + self.address.len() + 4));
         bytes.extend_from_slice(self.token.expose());
         bytes.extend_from_slice(&self.ca_fingerprint);
+        if self.audience == Audience::Session {
+            bytes.extend_from_slice(&self.boot.to_bytes());
+        }
         bytes.extend_from_slice(self.address.as_bytes());
         let check = Sha256::digest(&bytes);
         bytes.extend_from_slice(&check[..4]);
@@ -138,6 +154,7 @@ impl Join {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::boot::OnFailure;
 
     fn join(audience: Audience) -> Join {
         Join {
@@ -145,6 +162,10 @@ mod tests {
             address: "keyfob.example.org:7443".into(),
             ca_fingerprint: [7; 32],
             token: Token::from_bytes(&[9; 32]),
+            boot: match audience {
+                Audience::Session => BootPolicy { deadline: Some(30), on_failure: Some(OnFailure::Continue) },
+                Audience::User => BootPolicy::default(),
+            },
         }
     }
 
@@ -154,6 +175,7 @@ mod tests {
             let parsed = Join::parse(&format!(" {}\n", *join(audience).to_text()), audience).unwrap();
             assert_eq!(parsed.address, "keyfob.example.org:7443");
             assert_eq!((parsed.ca_fingerprint, *parsed.token.expose()), ([7; 32], [9; 32]));
+            assert_eq!(parsed.boot, join(audience).boot);
         }
     }
 

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod audit;
+pub mod boot;
 pub mod dotenv;
 pub mod env_file;
 pub mod identity;

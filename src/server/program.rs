@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     domain::{
+        boot::BootPolicy,
         join::{Audience, Join, Token},
         name::{Id, OrgName, UserName},
         variable::Variable,
@@ -394,7 +395,7 @@ fn print_join(
         }
     };
     let _ = user;
-    let join = Join { audience: Audience::User, address, ca_fingerprint, token };
+    let join = Join { audience: Audience::User, address, ca_fingerprint, token, boot: BootPolicy::default() };
     print(&format!("{}\n", *join.to_text()))
 }
 

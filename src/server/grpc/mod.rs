@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
+        boot::BootPolicy,
         join::{Audience, Join, Token},
         name::Id,
     },
@@ -43,10 +44,9 @@ pub struct App {
 
 impl App {
     /// The text that is handed to a VM or a person.
-    fn join_text(&self, audience: Audience, token: Token) -> String {
-        let join =
-            Join { audience, address: self.address.clone(), ca_fingerprint: self.authority.fingerprint(), token };
-        join.to_text().to_string()
+    fn join_text(&self, audience: Audience, token: Token, boot: BootPolicy) -> String {
+        let (address, ca_fingerprint) = (self.address.clone(), self.authority.fingerprint());
+        Join { audience, address, ca_fingerprint, token, boot }.to_text().to_string()
     }
 }
 

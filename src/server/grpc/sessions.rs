@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        boot::BootPolicy,
         identity::{Role, Subject},
         join::Audience,
         name::{EnvironmentName, Id, OrgName, UserName},
@@ -59,7 +60,7 @@ impl SessionService for SessionCalls {
             })
             .await?;
         let join_expires_at = Some(timestamp(session.row.join_expires_at));
-        let join = self.0.join_text(Audience::Session, token);
+        let join = self.0.join_text(Audience::Session, token, BootPolicy::default());
         Ok(Response::new(v1::CreateSessionResponse { session: Some(session.into()), join, join_expires_at }))
     }
 

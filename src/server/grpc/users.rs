@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        boot::BootPolicy,
         identity::Role,
         join::Audience,
         name::UserName,
@@ -81,7 +82,7 @@ impl UserService for UserCalls {
                 Ok((user, tx.create_join_token(&grant, &role.subject(name), expires_at)?, expires_at))
             })
             .await?;
-        let join = self.0.join_text(Audience::User, token);
+        let join = self.0.join_text(Audience::User, token, BootPolicy::default());
         Ok(Response::new(v1::InviteUserResponse {
             user: Some(user.into()),
             join,
