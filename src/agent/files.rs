@@ -27,12 +27,12 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
     sys::stat::{Mode, fchmod},
-    unistd::{UnlinkatFlags, fchown, read, unlinkat, write},
+    unistd::{UnlinkatFlags, read, unlinkat, write},
 };
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::runtime_dir::{self, FILES, MANIFEST, RuntimeDir, TEMPORARY, names_in, wipe};
+use super::runtime_dir::{self, FILES, MANIFEST, PROBLEM, RuntimeDir, TEMPORARY, give, names_in, wipe};
 use crate::{
     domain::{
         env_file::{Entry, Format, NotText, render},
@@ -181,6 +181,42 @@ pub fn read_manifest(dir: &RuntimeDir) -> Result<Option<Manifest>, Error> {
     }
 }
 
+/// Whether all that the manifest names is there and nothing is left half done: then a restarted agent need not fetch again.
+pub fn is_whole(dir: &RuntimeDir, manifest: &Manifest) -> Result<bool, Error> {
+    let names = names_in(dir.fd()).map_err(before("the directory", "listing it"))?;
+    let there = |name: &str| names.iter().any(|n| n == name);
+    let mut files = match there(FILES) {
+        true => names_in(dir.subdirectory(FILES)?.as_fd()).map_err(before(FILES, "listing it"))?,
+        false => Vec::new(),
+    };
+    let paths = manifest.variables.iter().filter_map(|variable| variable.path.as_deref()?.rsplit('/').next());
+    let mut named: Vec<&str> = paths.collect();
+    files.sort();
+    named.sort();
+    Ok(Format::ALL.iter().all(|format| there(format.file_name()))
+        && !names.iter().any(|name| name.starts_with(TEMPORARY))
+        && files == named)
+}
+
+/// Tells whoever logs in why there are no secrets; `None` takes it back.
+pub fn tell_problem(dir: &RuntimeDir, problem: Option<&str>, floor: Rung) -> Result<(), Error> {
+    let Some(problem) = problem else {
+        return match unlinkat(dir.fd(), PROBLEM, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(before(PROBLEM, "removing it")(e)),
+        };
+    };
+    remove_temporaries(dir)?;
+    let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
+    let place = Place { directory: None, name: PROBLEM.to_owned() };
+    write_one(dir, &mut buffer, &place, &temporary(0), &|sink| {
+        sink(b"Keyfob: ")?;
+        sink(problem.as_bytes())?;
+        sink(b"\n")
+    })?;
+    renameat(dir.fd(), temporary(0).as_str(), dir.fd(), PROBLEM).map_err(unfinished(PROBLEM, "putting it in place"))
+}
+
 /// What the set will say of itself, and where each file will be.
 fn manifest(dir: &RuntimeDir, set: &Set<'_>) -> Result<Manifest, Error> {
     let mut taken: HashMap<&str, usize> = HashMap::new();
@@ -309,7 +345,7 @@ fn write_one(
     let fd = openat(dir.fd(), temporary, new, Mode::S_IRUSR | Mode::S_IWUSR).map_err(fail("making it"))?;
     buffer.write(&fd, content).map_err(stop("writing it"))?;
     // The group first: until then the mode would open it to another.
-    fchown(&fd, None, dir.group()).map_err(fail("giving it to the session's group"))?;
+    give(&fd, None, dir.group()).map_err(fail("giving it to the session's group"))?;
     fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP).map_err(fail("setting its mode"))?;
     let fd = openat(dir.fd(), temporary, READ, Mode::empty()).map_err(fail("reading it back"))?;
     buffer.compare(&fd, content).map_err(stop("reading it back"))

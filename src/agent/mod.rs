@@ -8,10 +8,17 @@
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
 //! install part of a bundle.
 
+mod config;
+mod exec;
 mod fetch;
 pub mod files;
+mod kept;
+mod mmds;
+mod notify;
 mod program;
 mod retry;
+mod run;
 pub mod runtime_dir;
+mod source;
 
 pub use program::main;

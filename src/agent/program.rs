@@ -1,43 +1,30 @@
-//! The program `keyfob-agent`.
+//! The program `keyfob-agent`: what is typed becomes one call.
 
 use std::{
     ffi::OsString,
-    fs, io,
-    io::{Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nix::unistd::{Gid, Group};
-use sd_notify::NotifyState;
-use time::OffsetDateTime;
-use tokio::{signal::unix::SignalKind, time::Instant};
-use zeroize::Zeroizing;
+use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
-    fetch::{self, Fetched},
-    files::{self, Item, Set},
-    retry,
+    config::Config,
+    exec, notify, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
+    source,
 };
 use crate::{
-    client::{self, Credentials, Error},
-    domain::{
-        identity::{Identity, Subject},
-        join::{Audience, Join},
-    },
+    client::Error,
+    domain::boot::{BootPolicy, OnFailure},
     harden, logs,
     memory::Rung,
-    tls,
 };
 
-/// The name of the systemd credential that holds the join string.
-const CREDENTIAL: &str = "keyfob.join";
 const DEFAULT_DIR: &str = "/run/keyfob";
-/// A join string is some hundred bytes; whatever is longer is something else.
-const LONGEST_JOIN: u64 = 4096;
 
 #[derive(Parser)]
 #[command(
@@ -47,6 +34,9 @@ const LONGEST_JOIN: u64 = 4096;
     max_term_width = 100
 )]
 struct Program {
+    /// Read this configuration [default: /etc/keyfob/agent.toml, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,12 +44,28 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     /// Enrol, fetch the session's bundle, write its files; then stay, renew the identity, and wipe the files when stopped
+    ///
+    /// The join string comes from --join-file, else the systemd credential keyfob.join, else join.file of the configuration,
+    /// else (join.mmds = true) Firecracker's metadata service; never from a command line.
     Run(Run),
+    /// Run a command with the session's variables in its environment
+    ///
+    /// For harnesses that start programs directly, past every login and shell. Ends with the command's own exit code; 127
+    /// when it is not found, 126 when it can't be run, 1 when there are no secrets.
+    Exec(Exec),
+    /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
+    Mount(Mount),
+    /// Unmount the runtime directory if the agent has emptied it; needs root
+    Unmount {
+        /// The runtime directory [default: files.dir of the configuration, else /run/keyfob]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
 struct Run {
-    /// A file that holds the join string; removed once it is used [default: the systemd credential keyfob.join]
+    /// A file that holds the join string; removed once it is used
     #[arg(long, value_name = "FILE")]
     join_file: Option<PathBuf>,
     /// Where the files go; a directory of its own on tmpfs or ramfs [default: /run/keyfob, mounted if it isn't]
@@ -71,7 +77,7 @@ struct Run {
     /// Exit when the files are in place, and leave them there
     #[arg(long)]
     once: bool,
-    /// The session's group, which may read the files [default: the agent's own]
+    /// The session's group, which may read the files [default: files.group of the configuration, else the agent's own]
     #[arg(long)]
     group: Option<String>,
     /// Accept a directory whose memory may be swapped to disk
@@ -80,9 +86,38 @@ struct Run {
     /// The weakest memory that values may lie in while they are written
     #[arg(long, value_enum, default_value_t = Memory::Mlock)]
     memory: Memory,
-    /// Give up after this many seconds without the files in place
-    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
-    deadline: u64,
+    /// Give up after this many seconds without the files in place [default: the configuration's, the environment's, 90]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=i64::from(BootPolicy::MAX_DEADLINE)))]
+    deadline: Option<u16>,
+    /// What to do then [default: the configuration's, the environment's, block]
+    #[arg(long, value_enum)]
+    on_failure: Option<Failed>,
+}
+
+#[derive(Args)]
+struct Exec {
+    /// The runtime directory [default: files.dir of the configuration, else /run/keyfob]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Wait for the secrets, this many seconds at the most
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u32,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Args)]
+struct Mount {
+    /// The runtime directory [default: files.dir of the configuration, else /run/keyfob]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The agent's user, who will write there
+    #[arg(long, default_value = "keyfob-agent")]
+    user: String,
+    /// The session's group, which may read [default: files.group of the configuration, else keyfob]
+    #[arg(long)]
+    group: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -105,217 +140,125 @@ impl Memory {
     }
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Failed {
+    /// Fail: what waits for the agent stays closed
+    Block,
+    /// Say READY without secrets, visibly, and go on trying
+    Continue,
+}
+
 /// The whole program. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 the control plane could not be reached in time.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let Command::Run(run) = match Program::try_parse_from(args) {
-        Ok(program) => program.command,
+    let args: Vec<OsString> = args.collect();
+    if args.iter().any(|argument| source::is_join_string(argument)) {
+        return fail(source::IN_ARGUMENTS, 2);
+    }
+    let program = match Program::try_parse_from(args) {
+        Ok(program) => program,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    logs::start();
-    for undone in harden::harden() {
-        tracing::debug!(%undone, "hardening");
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&Failure::Other(format!("starting: {error}"))),
+    let config = match Config::load(program.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, 1),
     };
-    match runtime.block_on(self::run(run)) {
+    let dir = |given: Option<PathBuf>| given.or(config.files.dir.clone()).unwrap_or_else(|| DEFAULT_DIR.into());
+    let done = match program.command {
+        Command::Run(run) => self::run(run, config),
+        Command::Exec(Exec { dir: given, wait, command }) => {
+            let exec::Failure(message, code) = exec::exec(&dir(given), Duration::from_secs(wait.into()), &command);
+            return fail(&message, code);
+        }
+        Command::Mount(Mount { dir: given, user, group }) => {
+            let group = group.or(config.files.group.clone()).unwrap_or_else(|| "keyfob".into());
+            mount(&dir(given), &user, &group)
+        }
+        Command::Unmount { dir: given } => unmount(&dir(given)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failed(&failure),
+        Err(error) => {
+            notify::status(&format!("failed: {error}"));
+            fail(&error.to_string(), if matches!(error, Error::Unreachable { .. }) { 3 } else { 1 })
+        }
     }
 }
 
-enum Failure {
-    ControlPlane(Error),
-    Other(String),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::ControlPlane(error)
-    }
-}
-
-fn failed(failure: &Failure) -> ExitCode {
-    let (message, code) = match failure {
-        Failure::ControlPlane(error @ Error::Unreachable { .. }) => (error.to_string(), 3),
-        Failure::ControlPlane(error) => (error.to_string(), 1),
-        Failure::Other(message) => (message.clone(), 1),
-    };
-    let _ = sd_notify::notify(&[NotifyState::Status(&format!("failed: {message}"))]);
+fn fail(message: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "keyfob-agent: {message}");
     ExitCode::from(code)
 }
 
-async fn run(run: Run) -> Result<(), Failure> {
-    let deadline = Instant::now() + Duration::from_secs(run.deadline);
-    let (join, join_file) = read_join(run.join_file.as_deref()).map_err(Failure::Other)?;
-    let group = run.group.as_deref().map(group_id).transpose().map_err(Failure::Other)?;
-    let options = Options { group, mount: run.mount || run.dir.is_none(), allow_swappable: run.allow_swappable };
-    let dir = absolute(run.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR)))?;
-    let dir = RuntimeDir::prepare(&dir, options).map_err(|e| Failure::Other(e.to_string()))?;
-
-    status("enrolling");
-    let key = client::new_key()?;
-    let mut credentials =
-        retry::until(deadline, "enrolling", async || client::enrol(&join, &key, OffsetDateTime::now_utc()).await)
-            .await?;
-    let address = client::locate(&join.address)?;
-    drop((join, key));
-    if let Some(file) = join_file {
-        // The token is spent; the file only invites confusion.
-        if let Err(error) = fs::remove_file(&file) {
-            tracing::warn!(file = %file.display(), %error, "the used join file could not be removed");
-        }
+fn run(given: Run, config: Config) -> Result<(), Error> {
+    logs::start();
+    for undone in harden::harden() {
+        tracing::debug!(%undone, "hardening");
     }
-    let own = identity(&credentials)?;
-    tracing::info!(session = own.subject.name(), org = %own.org, "enrolled");
-
-    status("fetching");
-    let floor = run.memory.floor();
-    let fetched = retry::until(deadline, "fetching the bundle", async || {
-        let channel = client::connect_as(&address, &credentials).await?;
-        fetch::fetch(channel, &own, floor).await
-    })
-    .await?;
-    let summary = install(&dir, &fetched, floor)?;
-    drop(fetched); // the last that pointed into secret memory: wiped here
-    tracing::info!("{summary}");
-    status(&summary);
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    if run.once {
-        return Ok(());
-    }
-
-    let stop = stop_signal()?;
-    tokio::pin!(stop);
-    loop {
-        let wait = (credentials.renew_at() - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
-        tokio::select! {
-            () = &mut stop => break,
-            () = tokio::time::sleep(wait) => {}
-        }
-        let end =
-            Instant::now() + (credentials.not_after - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
-        let renewed = tokio::select! {
-            () = &mut stop => break,
-            renewed = retry::until(end, "renewing the identity", async || {
-                let channel = client::connect_as(&address, &credentials).await?;
-                client::renew(channel, &credentials, OffsetDateTime::now_utc()).await
-            }) => renewed,
-        };
-        match renewed {
-            Ok(fresh) => credentials = fresh,
-            Err(error) => {
-                // The session keeps what it has; whether it may have more is the control plane's to say.
-                tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
-                status(&format!("degraded: {error}; {summary}"));
-                (&mut stop).await;
-                break;
-            }
-        }
-    }
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    dir.remove().map_err(|e| Failure::Other(e.to_string()))?;
-    Ok(())
-}
-
-fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, Failure> {
-    let items: Vec<Item<'_>> = fetched
-        .entries
-        .iter()
-        .map(|e| Item {
-            variable: &e.variable,
-            name: &e.name,
-            origin: e.origin,
-            version: &e.version,
-            delivery: e.delivery,
-            value: &e.value,
-        })
-        .collect();
-    let set = Set {
-        bundle_version: &fetched.bundle_version,
-        sequence: fetched.sequence,
-        organization: &fetched.organization,
-        session: &fetched.session,
-        user: &fetched.user,
-        environment: &fetched.environment,
-        environment_version: fetched.environment_version,
-        memory: fetched.rung,
-        installed_at: OffsetDateTime::now_utc(),
-        items: &items,
+    let flags = BootPolicy {
+        deadline: given.deadline,
+        on_failure: given.on_failure.map(|failed| match failed {
+            Failed::Block => OnFailure::Block,
+            Failed::Continue => OnFailure::Continue,
+        }),
     };
-    files::install(dir, &set, floor).map_err(|e| Failure::Other(e.to_string()))?;
-    Ok(format!(
-        "{} variables in {} (bundle {}, memory {}, files {})",
-        items.len(),
-        dir.path().display(),
-        fetched.bundle_version,
-        fetched.rung.as_str(),
-        dir.rung().as_str()
-    ))
-}
-
-fn identity(credentials: &Credentials) -> Result<Identity, Error> {
-    let identity = credentials.chain.first().and_then(tls::identity_of);
-    identity
-        .filter(|i| matches!(i.subject, Subject::Session(_)))
-        .ok_or_else(|| Error::Local("the control plane gave no session's certificate".into()))
-}
-
-/// The join string, and the file to remove once it is used. Never from the command line: every process can read that.
-fn read_join(file: Option<&Path>) -> Result<(Join, Option<PathBuf>), String> {
-    let credential =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(CREDENTIAL)).filter(|p| p.exists());
-    let (path, removable) = match (file, credential) {
-        (Some(file), _) => (file.to_owned(), Some(file.to_owned())),
-        (None, Some(credential)) => (credential, None),
-        (None, None) => {
-            return Err(format!(
-                "no join string: give the unit a credential `{CREDENTIAL}`, or say --join-file FILE; `keyfob session create` prints one"
-            ));
-        }
+    let chosen = given.dir.or(config.files.dir.clone());
+    let group = given.group.or(config.files.group.clone());
+    let options = Options {
+        owner: None,
+        group: group.as_deref().map(group_id).transpose()?,
+        mount: given.mount || chosen.is_none(),
+        allow_swappable: given.allow_swappable,
     };
-    let shown = path.display();
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST_JOIN as usize + 1));
-    fs::File::open(&path)
-        .and_then(|f| f.take(LONGEST_JOIN + 1).read_to_string(&mut text))
-        .map_err(|e| format!("{shown}: {e}"))?;
-    if text.len() as u64 > LONGEST_JOIN {
-        return Err(format!("{shown} is too long for a join string"));
-    }
-    let join = Join::parse(&text, Audience::Session).map_err(|e| format!("{shown}: {e}"))?;
-    Ok((join, removable))
+    let dir = chosen.unwrap_or_else(|| DEFAULT_DIR.into());
+    let dir = std::path::absolute(&dir).map_err(|e| Error::Local(format!("{}: {e}", dir.display())))?;
+    let dir = RuntimeDir::prepare(&dir, options).map_err(|e| Error::Local(e.to_string()))?;
+    let settings = run::Settings {
+        join_file: given.join_file,
+        boot: flags.or(config.boot()),
+        join: config.join,
+        floor: given.memory.floor(),
+        once: given.once,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))
 }
 
-fn absolute(dir: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(dir).map_err(|e| Failure::Other(format!("{}: {e}", dir.display())))
+fn mount(dir: &Path, user: &str, group: &str) -> Result<(), Error> {
+    let options =
+        Options { owner: Some(user_id(user)?), group: Some(group_id(group)?), mount: true, allow_swappable: false };
+    RuntimeDir::prepare(dir, options).map(drop).map_err(|e| Error::Local(e.to_string()))
 }
 
-fn group_id(name: &str) -> Result<Gid, String> {
-    if let Ok(number) = name.parse() {
-        return Ok(Gid::from_raw(number));
-    }
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid),
-        _ => Err(format!("there is no group `{name}`")),
-    }
-}
-
-fn status(text: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Status(text)]);
-}
-
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let on = |kind| tokio::signal::unix::signal(kind).map_err(|e| Failure::Other(format!("signals: {e}")));
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+fn unmount(dir: &Path) -> Result<(), Error> {
+    match runtime_dir::unmount(dir) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let _ = writeln!(
+                io::stderr(),
+                "{} holds files and stays mounted; an agent that is stopped wipes them",
+                dir.display()
+            );
+            Ok(())
         }
-    })
+        Err(error) => Err(Error::Local(error.to_string())),
+    }
+}
+
+fn user_id(name: &str) -> Result<Uid, Error> {
+    match (name.parse(), User::from_name(name)) {
+        (Ok(number), _) => Ok(Uid::from_raw(number)),
+        (_, Ok(Some(user))) => Ok(user.uid),
+        _ => Err(Error::Local(format!("there is no user `{name}`"))),
+    }
+}
+
+fn group_id(name: &str) -> Result<Gid, Error> {
+    match (name.parse(), Group::from_name(name)) {
+        (Ok(number), _) => Ok(Gid::from_raw(number)),
+        (_, Ok(Some(group))) => Ok(group.gid),
+        _ => Err(Error::Local(format!("there is no group `{name}`"))),
+    }
 }

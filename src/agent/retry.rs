@@ -9,9 +9,9 @@ use crate::client::Error;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// Repeats `attempt` while it fails transiently and `deadline` has not passed; gives the last error then.
+/// Repeats `attempt` while it fails transiently and `deadline`, if there is one, has not passed; gives the last error then.
 pub async fn until<T>(
-    deadline: Instant,
+    deadline: Option<Instant>,
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -23,7 +23,7 @@ pub async fn until<T>(
             Err(error) => return Err(error),
         };
         let wait = jitter(ceiling);
-        if Instant::now() + wait >= deadline {
+        if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
             return Err(error);
         }
         tracing::warn!(%error, retry_in_ms = wait.as_millis() as u64, "{what}");

@@ -38,6 +38,8 @@ use crate::domain::env_file::Format;
 pub const MANIFEST: &str = "manifest.json";
 /// The directory of the values that are delivered as files.
 pub const FILES: &str = "files";
+/// Why the secrets are not there, in words, where that is so; shown to whoever logs in.
+pub const PROBLEM: &str = "problem";
 /// What temporary names start with. They lie beside the fixed names alone, so no secret's name can look like one.
 pub const TEMPORARY: &str = ".new-";
 
@@ -63,6 +65,8 @@ impl Rung {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
+    /// Who will write there, if it isn't this process.
+    pub owner: Option<Uid>,
     /// The session's group, which may read.
     pub group: Option<Gid>,
     /// Mount memory of our own there, unless the directory is such a mount already. Needs privilege; without it, what is
@@ -150,7 +154,7 @@ const CLOSED: Mode = Mode::S_IRWXU.union(Mode::S_IRGRP).union(Mode::S_IXGRP);
 impl RuntimeDir {
     /// Makes the directory if it is missing, and refuses one that is not fit.
     pub fn prepare(path: &Path, options: Options) -> Result<Self, Error> {
-        let found = Found::open(path)?;
+        let found = Found::open(path, options.owner)?;
         let made = found.made.then(|| found.parent.try_clone());
         let prepared = Self::on(path, found, options);
         if let (Err(_), Some(Ok(parent)), Some(name)) = (&prepared, made, path.file_name()) {
@@ -176,7 +180,7 @@ impl RuntimeDir {
                         // What an earlier run left here would stay below the mount, out of everybody's sight.
                         empty(found.fd.as_fd()).map_err(failed(path, "wiping what was there"))?;
                     }
-                    found = Found::open(path)?;
+                    found = Found::open(path, options.owner)?;
                     ground = found.ground().map_err(failed(path, "looking at its new file system"))?;
                 }
             }
@@ -191,7 +195,7 @@ impl RuntimeDir {
             }
             None => return Err(Error::NotMemory { path: path.to_owned(), mounting }),
         };
-        fchown(&found.fd, None, options.group).map_err(failed(path, "giving it to the session's group"))?;
+        give(&found.fd, options.owner, options.group).map_err(failed(path, "giving it to the session's group"))?;
         fchmod(&found.fd, CLOSED).map_err(failed(path, "setting its mode"))?;
         let mounted = options.mount && ground.dedicated && ground.source == SOURCE;
         std::mem::forget(fresh);
@@ -222,7 +226,7 @@ impl RuntimeDir {
             Err(e) => return Err(failed(&path, "making it")(e)),
         }
         let fd = openat(&self.fd, name, DIRECTORY, Mode::empty()).map_err(failed(&path, "opening it"))?;
-        fchown(&fd, None, self.group).map_err(failed(&path, "giving it to the session's group"))?;
+        give(&fd, None, self.group).map_err(failed(&path, "giving it to the session's group"))?;
         fchmod(&fd, CLOSED).map_err(failed(&path, "setting its mode"))?;
         Ok(fd)
     }
@@ -235,6 +239,33 @@ impl RuntimeDir {
         }
         Ok(())
     }
+}
+
+/// Unmounts what an agent mounted there, if it has emptied it: what a crashed one left stays, for the next one and for the
+/// session. Gives whether there is nothing mounted any more.
+pub fn unmount(path: &Path) -> Result<bool, Error> {
+    let Ok(fd) = openat(AT_FDCWD, path, DIRECTORY, Mode::empty()) else { return Ok(true) };
+    let above = openat(&fd, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(failed(path, "opening it"))?;
+    let look = || -> nix::Result<bool> {
+        let device = fstat(&fd)?.st_dev;
+        Ok(device != fstat(&above)?.st_dev && described(device)?.0 == SOURCE)
+    };
+    if !look().map_err(failed(path, "looking at its file system"))? {
+        return Ok(true);
+    }
+    if !names_in(fd.as_fd()).map_err(failed(path, "listing it"))?.is_empty() {
+        return Ok(false);
+    }
+    umount2(path, MntFlags::MNT_DETACH).map_err(failed(path, "unmounting it"))?;
+    Ok(true)
+}
+
+/// Changes owner and group where they differ: a process without privilege may not even ask.
+pub fn give(fd: &OwnedFd, owner: Option<Uid>, group: Option<Gid>) -> nix::Result<()> {
+    let stat = fstat(fd)?;
+    let owner = owner.filter(|owner| owner.as_raw() != stat.st_uid);
+    let group = group.filter(|group| group.as_raw() != stat.st_gid);
+    if owner.is_some() || group.is_some() { fchown(fd, owner, group) } else { Ok(()) }
 }
 
 /// The names in a directory, without `.` and `..`.
@@ -268,6 +299,7 @@ pub fn wipe(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
 fn is_ours(name: &str) -> bool {
     name == MANIFEST
         || name == FILES
+        || name == PROBLEM
         || name.starts_with(TEMPORARY)
         || Format::ALL.iter().any(|format| format.file_name() == name)
 }
@@ -300,7 +332,7 @@ struct Found {
 impl Found {
     /// Walks the path from the root without following links, makes its last component if that is missing, and refuses what
     /// somebody else could change.
-    fn open(path: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, owner: Option<Uid>) -> Result<Self, Error> {
         let mut names = Vec::new();
         for component in path.components() {
             match component {
@@ -315,14 +347,14 @@ impl Found {
             openat(AT_FDCWD, "/", DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(failed(&at, "opening it"))?;
         for name in names {
             at.push(name);
-            parent = step(&parent, name, &at, false)?;
+            parent = step(&parent, name, &at, None)?;
         }
         let made = match mkdirat(&parent, last, Mode::S_IRWXU) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
             Err(e) => return Err(failed(path, "making it")(e)),
         };
-        let fd = step(&parent, last, path, true)?;
+        let fd = step(&parent, last, path, Some(owner))?;
         Ok(Self { parent, fd, made })
     }
 
@@ -367,9 +399,10 @@ fn described(device: libc::dev_t) -> nix::Result<(String, bool)> {
     Ok((source.to_owned(), options.split(',').any(|option| option == "noswap")))
 }
 
-fn step(parent: &OwnedFd, name: &OsStr, at: &Path, last: bool) -> Result<OwnedFd, Error> {
+/// One component down. `last` is there for the directory itself, with whoever may own it besides root and us.
+fn step(parent: &OwnedFd, name: &OsStr, at: &Path, last: Option<Option<Uid>>) -> Result<OwnedFd, Error> {
     let exposed = |why| Error::Exposed { path: at.to_owned(), why };
-    let access = if last { OFlag::O_RDONLY } else { OFlag::O_PATH };
+    let access = if last.is_some() { OFlag::O_RDONLY } else { OFlag::O_PATH };
     let fd = match openat(parent, name, DIRECTORY | access, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::ELOOP | Errno::ENOTDIR) => {
@@ -381,11 +414,12 @@ fn step(parent: &OwnedFd, name: &OsStr, at: &Path, last: bool) -> Result<OwnedFd
     };
     let stat = fstat(&fd).map_err(failed(at, "looking at it"))?;
     let owner = Uid::from_raw(stat.st_uid);
+    let trusted = owner.is_root() || owner == geteuid() || last == Some(Some(owner));
     let (sticky, others) = (stat.st_mode & 0o1000 != 0, stat.st_mode & 0o022 != 0);
-    if !owner.is_root() && owner != geteuid() {
+    if !trusted {
         return Err(exposed("belongs to another user"));
     }
-    if others && (last || !sticky) {
+    if others && (last.is_some() || !sticky) {
         return Err(exposed("is writable by others"));
     }
     Ok(fd)

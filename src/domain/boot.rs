@@ -53,7 +53,7 @@ impl BootPolicy {
     }
 
     /// Three bytes in a join string: the deadline, big-endian, 0 for unsaid; 0, 1 for block, 2 for continue.
-    pub(super) fn to_bytes(self) -> [u8; 3] {
+    pub fn to_bytes(self) -> [u8; 3] {
         let [high, low] = self.deadline.unwrap_or(0).to_be_bytes();
         let on_failure = match self.on_failure {
             None => 0,
@@ -63,7 +63,7 @@ impl BootPolicy {
         [high, low, on_failure]
     }
 
-    pub(super) fn from_bytes([high, low, on_failure]: [u8; 3]) -> Option<Self> {
+    pub fn from_bytes([high, low, on_failure]: [u8; 3]) -> Option<Self> {
         let on_failure = match on_failure {
             0 => None,
             1 => Some(OnFailure::Block),

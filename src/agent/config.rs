@@ -1,0 +1,121 @@
+//! `/etc/keyfob/agent.toml`: what whoever builds the VM image decides. Flags come before it, and it before what the session's
+//! environment says.
+//!
+//! ```text
+//! [join]
+//! file = "/run/keyfob-join"   # where a join string is looked for after the systemd credential; removed once it is used
+//! mmds = false                # Firecracker: also ask its metadata service, key keyfob/join
+//! [boot]
+//! deadline_seconds = 90       # 1 to 3600
+//! on_failure = "block"        # or "continue"
+//! [files]
+//! dir = "/run/keyfob"
+//! group = "keyfob"            # the session's group, which may read the files
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::domain::boot::{BootPolicy, OnFailure};
+
+pub const PATH: &str = "/etc/keyfob/agent.toml";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub join: Join,
+    boot: Boot,
+    pub files: Files,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Join {
+    pub file: PathBuf,
+    pub mmds: bool,
+}
+
+impl Default for Join {
+    fn default() -> Self {
+        Self { file: "/run/keyfob-join".into(), mmds: false }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Boot {
+    deadline_seconds: Option<u16>,
+    on_failure: Option<OnFailure>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    pub dir: Option<PathBuf>,
+    pub group: Option<String>,
+}
+
+impl Config {
+    /// The file at `path`, which must be there; without one, [`PATH`] if it is there, else the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, String> {
+        let (path, must) = path.map_or((Path::new(PATH), false), |path| (path, true));
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(|e| format!("{}: {e}", path.display())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !must => Ok(Self::default()),
+            Err(e) => Err(format!("{}: {e}", path.display())),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = basic_toml::from_str(text).map_err(|e| e.to_string())?;
+        match config.boot.deadline_seconds {
+            Some(seconds) if !(1..=BootPolicy::MAX_DEADLINE).contains(&seconds) => {
+                Err(format!("boot.deadline_seconds is {seconds}, not 1 to {}", BootPolicy::MAX_DEADLINE))
+            }
+            _ => Ok(config),
+        }
+    }
+
+    pub fn boot(&self) -> BootPolicy {
+        BootPolicy { deadline: self.boot.deadline_seconds, on_failure: self.boot.on_failure }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read() {
+        let all = "[join]\nfile = '/x'\nmmds = true\n[boot]\ndeadline_seconds = 5\non_failure = 'continue'\n[files]\ngroup = 'dev'\n";
+        let config = Config::parse(all).unwrap();
+        assert_eq!((config.join.file.as_path(), config.join.mmds), (Path::new("/x"), true));
+        assert_eq!(config.boot(), BootPolicy { deadline: Some(5), on_failure: Some(OnFailure::Continue) });
+        assert_eq!(config.files.group.as_deref(), Some("dev"));
+        let none = Config::parse("# [boot]\n").unwrap();
+        assert_eq!((none.join.file.as_path(), none.boot()), (Path::new("/run/keyfob-join"), BootPolicy::default()));
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (text, named) in [
+            ("[boot]\ndeadline = 5\n", "deadline"),
+            ("[boot]\ndeadline_seconds = 0\n", "1 to 3600"),
+            ("[boot]\ndeadline_seconds = 3601\n", "1 to 3600"),
+            ("[boot]\non_failure = 'panic'\n", "panic"),
+            ("[bot]\n", "bot"),
+            ("boot", "line 1"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.contains(named), "{text:?}: {error}");
+        }
+        assert!(
+            Config::load(Some(Path::new("/nonexistent/agent.toml"))).unwrap_err().contains("/nonexistent/agent.toml")
+        );
+        assert!(Config::load(None).is_ok());
+    }
+}

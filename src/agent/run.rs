@@ -1,0 +1,301 @@
+//! The agent's life, from its start to the files, and from there to its end.
+//!
+//! ```text
+//! kept identity ─┐                            deadline passed, or refused:
+//! join string ───┴─► enrol ─► fetch ─► files ─┬─ block:    the unit fails, what waits for it stays closed
+//!                      │                      └─ continue: READY=1 without secrets, told to whoever logs in; trying on
+//!                      └─ kept before and after          READY=1 ─► report ─► renewed at 70 % of life ─► SIGTERM: wiped
+//! ```
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use rcgen::KeyPair;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use time::OffsetDateTime;
+use tokio::{signal::unix::SignalKind, time::Instant};
+use zeroize::Zeroizing;
+
+use super::{
+    config,
+    fetch::{self, Fetched},
+    files::{self, Item, Manifest, Set},
+    kept::{Enrolled, Keeper, Kept},
+    notify, retry,
+    runtime_dir::RuntimeDir,
+    source::{self, Found},
+};
+use crate::{
+    client::{self, Credentials, Error},
+    domain::{
+        boot::{BootPolicy, OnFailure},
+        identity::{Identity, Subject},
+    },
+    memory::Rung,
+    tls,
+};
+
+/// What a run is told by flags and configuration.
+pub struct Settings {
+    pub join_file: Option<PathBuf>,
+    pub join: config::Join,
+    pub boot: BootPolicy,
+    /// The weakest memory that values may lie in.
+    pub floor: Rung,
+    /// Exit when the files are in place.
+    pub once: bool,
+}
+
+pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
+    let stop = stop_signal()?;
+    let mut agent = Agent::new(dir, settings);
+    let lived = tokio::select! {
+        () = stop => Ok(()),
+        () = notify::watchdog() => Ok(()),
+        lived = agent.live() => lived,
+    };
+    if agent.settings.once || lived.is_err() {
+        return lived; // what is in place stays, whole
+    }
+    notify::stopping();
+    agent.dir.remove().map_err(local)
+}
+
+struct Agent {
+    dir: RuntimeDir,
+    settings: Settings,
+    keeper: Keeper,
+    /// What an earlier process left.
+    key: Option<Zeroizing<Vec<u8>>>,
+    enrolled: Option<Enrolled>,
+    /// Found, and not used yet.
+    join: Option<Found>,
+    started: Instant,
+}
+
+impl Agent {
+    fn new(dir: RuntimeDir, settings: Settings) -> Self {
+        let (keeper, kept) = Keeper::restore();
+        let (key, enrolled) = kept.map_or((None, None), |Kept { key, enrolled }| (Some(key), enrolled));
+        if let Some(Enrolled { credentials, .. }) = &enrolled {
+            tracing::info!(not_after = %credentials.not_after, "an earlier process's identity was kept");
+        }
+        Self { dir, settings, keeper, key, enrolled, join: None, started: Instant::now() }
+    }
+
+    async fn live(&mut self) -> Result<(), Error> {
+        let summary = match self.boot().await {
+            Ok(summary) => summary,
+            Err(error) if self.policy().on_failure() == OnFailure::Continue && !self.settings.once => {
+                self.without(error).await?
+            }
+            Err(error) => return Err(error),
+        };
+        tracing::info!("{summary}");
+        files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
+        notify::ready(&summary);
+        if self.settings.once { Ok(()) } else { self.keep_identity(&summary).await }
+    }
+
+    fn policy(&self) -> BootPolicy {
+        let environment = match (&self.enrolled, &self.join) {
+            (Some(enrolled), _) => enrolled.boot,
+            (None, Some(found)) => found.join.boot,
+            (None, None) => BootPolicy::default(),
+        };
+        self.settings.boot.or(environment)
+    }
+
+    /// From nothing to the files, within the deadline. Gives what there is to say of it.
+    async fn boot(&mut self) -> Result<String, Error> {
+        let until = |policy: BootPolicy, started| started + Duration::from_secs(policy.deadline().into());
+        if self.enrolled.is_none() {
+            // First of all: it tells how long to try.
+            notify::status("looking for the join string");
+            let deadline = until(self.policy(), self.started);
+            let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
+            let found =
+                retry::until(Some(deadline), "looking for the join string", async || source::find(file, config).await);
+            self.join = Some(found.await?);
+        }
+        self.install_until(Some(until(self.policy(), self.started))).await
+    }
+
+    /// The VM opens without its secrets, visibly, and gets them later if that can be.
+    async fn without(&mut self, error: Error) -> Result<String, Error> {
+        tracing::error!(%error, "going on without secrets, as boot.on_failure says");
+        let problem = format!("this session has no secrets: {error}");
+        files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
+        notify::ready(&format!("degraded: {problem}"));
+        if !error.is_transient() {
+            return std::future::pending().await; // nothing changes until somebody restarts the unit
+        }
+        if self.enrolled.is_none() && self.join.is_none() {
+            let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
+            self.join = Some(
+                retry::until(None, "looking for the join string", async || source::find(file, config).await).await?,
+            );
+        }
+        match self.install_until(None).await {
+            Ok(summary) => Ok(format!("late: {summary}")),
+            Err(error) => {
+                let problem = format!("this session has no secrets: {error}");
+                files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
+                notify::status(&format!("degraded: {problem}"));
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn install_until(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
+        self.enrol(deadline).await?;
+        let Some(Enrolled { credentials, address, .. }) = &self.enrolled else {
+            return Err(Error::Local("enrolled without an identity".into()));
+        };
+        let own = identity(credentials)?;
+        if let Some(manifest) = self.in_place(&own)? {
+            return Ok(format!(
+                "{} variables in {} (bundle {}, memory {}, files {}), as an earlier process left them",
+                manifest.variables.len(),
+                self.dir.path().display(),
+                manifest.bundle_version,
+                manifest.memory,
+                self.dir.rung().as_str()
+            ));
+        }
+        notify::status("fetching");
+        let floor = self.settings.floor;
+        let fetched = retry::until(deadline, "fetching the bundle", async || {
+            let channel = client::connect_as(address, credentials).await?;
+            fetch::fetch(channel, &own, floor).await
+        })
+        .await?;
+        install(&self.dir, &fetched, floor)
+    }
+
+    /// Redeems the join string, unless there is an identity.
+    async fn enrol(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        if self.enrolled.is_some() {
+            return Ok(());
+        }
+        let Some(Found { join, file }) = &self.join else { return Err(Error::Local("no join string".into())) };
+        notify::status("enrolling");
+        let key = match &self.key {
+            Some(kept) => KeyPair::try_from(&PrivatePkcs8KeyDer::from(&kept[..]))
+                .map_err(|e| Error::Local(format!("the kept key: {e}")))?,
+            None => client::new_key()?,
+        };
+        let der = Zeroizing::new(key.serialize_der());
+        self.keeper.keep(&der, None);
+        self.key = Some(der);
+        let enrolling =
+            retry::until(deadline, "enrolling", async || client::enrol(join, &key, OffsetDateTime::now_utc()).await);
+        let credentials = enrolling.await?;
+        let address = client::locate(&join.address)?;
+        self.keeper.keep(&credentials.key, Some((&credentials, &address, join.boot)));
+        let own = identity(&credentials)?;
+        tracing::info!(session = own.subject.name(), org = %own.org, "enrolled");
+        if let Some(file) = file {
+            // The token is spent; the file only invites confusion.
+            if let Err(error) = fs::remove_file(file) {
+                tracing::warn!(file = %file.display(), %error, "the used join file could not be removed");
+            }
+        }
+        self.enrolled = Some(Enrolled { credentials, address, boot: join.boot });
+        (self.join, self.key) = (None, None);
+        Ok(())
+    }
+
+    /// The set that an earlier process of this session left, if all of it is there.
+    fn in_place(&self, own: &Identity) -> Result<Option<Manifest>, Error> {
+        let manifest = files::read_manifest(&self.dir).map_err(local)?;
+        let ours = manifest.filter(|m| m.session == own.subject.name() && m.organization == own.org.as_str());
+        match ours {
+            Some(manifest) if files::is_whole(&self.dir, &manifest).map_err(local)? => Ok(Some(manifest)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Renews for as long as the control plane does.
+    async fn keep_identity(&mut self, summary: &str) -> Result<(), Error> {
+        loop {
+            let Some(Enrolled { credentials, address, boot }) = &mut self.enrolled else { return Ok(()) };
+            let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
+            tokio::time::sleep(left(credentials.renew_at())).await;
+            let end = Instant::now() + left(credentials.not_after);
+            let renewed = retry::until(Some(end), "renewing the identity", async || {
+                let channel = client::connect_as(address, credentials).await?;
+                client::renew(channel, credentials, OffsetDateTime::now_utc()).await
+            });
+            match renewed.await {
+                Ok(fresh) => {
+                    *credentials = fresh;
+                    self.keeper.keep(&credentials.key, Some((credentials, address, *boot)));
+                }
+                Err(error) => {
+                    // The session keeps what it has; whether it may have more is the control plane's to say.
+                    tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
+                    notify::status(&format!("degraded: {error}; {summary}"));
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+}
+
+fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, Error> {
+    let items: Vec<Item<'_>> = fetched
+        .entries
+        .iter()
+        .map(|e| Item {
+            variable: &e.variable,
+            name: &e.name,
+            origin: e.origin,
+            version: &e.version,
+            delivery: e.delivery,
+            value: &e.value,
+        })
+        .collect();
+    let set = Set {
+        bundle_version: &fetched.bundle_version,
+        sequence: fetched.sequence,
+        organization: &fetched.organization,
+        session: &fetched.session,
+        user: &fetched.user,
+        environment: &fetched.environment,
+        environment_version: fetched.environment_version,
+        memory: fetched.rung,
+        installed_at: OffsetDateTime::now_utc(),
+        items: &items,
+    };
+    files::install(dir, &set, floor).map_err(local)?;
+    Ok(format!(
+        "{} variables in {} (bundle {}, memory {}, files {})",
+        items.len(),
+        dir.path().display(),
+        fetched.bundle_version,
+        fetched.rung.as_str(),
+        dir.rung().as_str()
+    ))
+}
+
+fn identity(credentials: &Credentials) -> Result<Identity, Error> {
+    let identity = credentials.chain.first().and_then(tls::identity_of);
+    identity
+        .filter(|i| matches!(i.subject, Subject::Session(_)))
+        .ok_or_else(|| Error::Local("the control plane gave no session's certificate".into()))
+}
+
+fn local(error: impl std::fmt::Display) -> Error {
+    Error::Local(error.to_string())
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+    let on = |kind| tokio::signal::unix::signal(kind).map_err(|e| Error::Local(format!("signals: {e}")));
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
