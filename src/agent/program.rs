@@ -23,6 +23,7 @@ use super::{
     runtime_dir::{Options, RuntimeDir},
 };
 use crate::{
+    argv,
     client::{self, Credentials, Error},
     domain::{
         identity::{Identity, Subject},
@@ -30,7 +31,7 @@ use crate::{
     },
     harden, logs,
     memory::Rung,
-    tls,
+    panics, tls,
 };
 
 /// The name of the systemd credential that holds the join string.
@@ -102,12 +103,10 @@ impl Memory {
 
 /// The whole program. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 the control plane could not be reached in time.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    panics::start("keyfob-agent");
     let Command::Run(run) = match Program::try_parse_from(args) {
         Ok(program) => program.command,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return argv::misused("keyfob-agent", &error),
     };
     logs::start();
     for undone in harden::harden() {
@@ -259,7 +258,7 @@ fn read_join(file: Option<&Path>) -> Result<(Join, Option<PathBuf>), String> {
             return Err(format!("no join string: give the unit a credential `{CREDENTIAL}`, or say --join-file FILE; `keyfob session create` prints one"));
         }
     };
-    let shown = path.display();
+    let shown = argv::file(&path);
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_JOIN as usize + 1));
     fs::File::open(&path).and_then(|f| f.take(LONGEST_JOIN + 1).read_to_string(&mut text)).map_err(|e| format!("{shown}: {e}"))?;
     if text.len() as u64 > LONGEST_JOIN {
