@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::suspicion;
+
 /// Why a name was refused. Displays as a sentence that says what a right one looks like, with nothing of what was given: what
 /// is no name may be anything, a pasted value too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +58,11 @@ name!(
     /// A secret's name, as typed. Its variable is [`crate::domain::variable::variable_of`] it.
     SecretName,
     "secret name",
-    "use 1 to 128 letters, digits, `.`, `_` or `-`, with at least one letter",
+    "use 1 to 128 letters, digits, `.`, `_` or `-`, with at least one letter, and nothing that is a secret itself: names are shown",
     |s| (1..=128).contains(&s.len())
         && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
         && s.bytes().any(|c| c.is_ascii_alphabetic())
+        && !suspicion::is_token(s)
 );
 
 name!(
@@ -129,6 +132,7 @@ mod tests {
             ("-._", false),
             ("a/b", false),
             ("a b", false),
+            ("kfjoin1s_Rbm42HkJxz1ZQBCQnlGSNMWE", false), // pasted into the wrong place
             ("na\u{ef}ve", false),
             ("a\nb", false),
             ("\u{430}pi-key", false), // a Cyrillic look-alike

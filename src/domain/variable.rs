@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use super::name::SecretName;
+use super::{name::SecretName, suspicion};
 
 /// The longest variable, in bytes: a name of 128 bytes with a boundary at every other letter.
 const LONGEST: usize = 256;
@@ -28,6 +28,8 @@ pub enum BadVariable {
     TooLong,
     StartsWithDigit,
     BadCharacter,
+    /// A token that somebody pasted.
+    Secret,
 }
 
 impl fmt::Display for BadVariable {
@@ -38,6 +40,7 @@ impl fmt::Display for BadVariable {
             Self::StartsWithDigit => f.write_str(
                 "the variable would start with a digit, and a shell would print its value; put a letter first or choose a variable by hand",
             ),
+            Self::Secret => f.write_str("this looks like a secret itself, not like the name of a variable, which is shown"),
             Self::BadCharacter => f.write_str("a variable is made of letters, digits and `_` only"),
         }
     }
@@ -56,6 +59,9 @@ impl Variable {
         }
         if first.is_ascii_digit() {
             return Err(BadVariable::StartsWithDigit);
+        }
+        if suspicion::is_token(given) {
+            return Err(BadVariable::Secret);
         }
         Ok(Self(given.to_owned()))
     }
@@ -123,6 +129,7 @@ mod tests {
             ("A B", Some(BadVariable::BadCharacter)),
             ("A\n", Some(BadVariable::BadCharacter)),
             ("\u{c4}", Some(BadVariable::BadCharacter)),
+            ("kfjoin1s_Rbm42HkJxz1ZQBCQnlGSNMWE", Some(BadVariable::Secret)),
             (&long, Some(BadVariable::TooLong)),
         ] {
             assert_eq!(Variable::parse(given).err(), expected, "{given:?}");
