@@ -42,12 +42,15 @@
 //! - The organization of a call comes from its certificate; no request has a field for it.
 //! - Nothing but ciphertext enters transport buffers (rustls, h2 and prost wipe none of theirs): bundles are sealed
 //!   before they are encoded, and opened straight into secret memory. A wiping allocator is the second line.
-//! - Errors hold names, never values; one function per program maps them to status or exit code.
+//! - Errors hold names, never values; one function per program maps them to status or exit code. What does not parse as a
+//!   name is none and is not repeated (`argv`), and a panic tells no text that was put together at run time (`panics`).
 
 pub mod domain;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(any(feature = "agent", feature = "cli", feature = "server"))]
+mod argv;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
@@ -58,6 +61,8 @@ pub mod harden;
 pub mod logs;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(feature = "agent", feature = "cli", feature = "server"))]
+mod panics;
 #[cfg(feature = "seal")]
 pub mod seal;
 #[cfg(feature = "server")]

@@ -46,7 +46,7 @@ async fn ask(address: &str, request: &str, longest: usize) -> Result<Zeroizing<S
         let mut reply = Zeroizing::new(vec![0; HEADERS + longest]);
         let mut filled = 0;
         // To the end of the body, which its length tells: the service may keep the connection open all the same.
-        while filled < reply.len() && !body(&reply[..filled]).is_some_and(|(body, length)| body.len() >= length) {
+        while filled < reply.len() && body(&reply[..filled]).is_none_or(|(body, length)| body.len() < length) {
             match tcp.read(&mut reply[filled..]).await? {
                 0 => break,
                 read => filled += read,

@@ -18,10 +18,12 @@ use super::{
     source,
 };
 use crate::{
+    argv,
     client::Error,
     domain::boot::{BootPolicy, OnFailure},
     harden, logs,
     memory::Rung,
+    panics,
 };
 
 const DEFAULT_DIR: &str = "/run/keyfob";
@@ -150,16 +152,15 @@ enum Failed {
 
 /// The whole program. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 the control plane could not be reached in time.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    panics::start("keyfob-agent");
     let args: Vec<OsString> = args.collect();
-    if args.iter().any(|argument| source::is_join_string(argument)) {
+    // Not those of a command that is to be run.
+    if args.iter().take_while(|argument| *argument != "--").any(|argument| source::is_join_string(argument)) {
         return fail(source::IN_ARGUMENTS, 2);
     }
     let program = match Program::try_parse_from(args) {
         Ok(program) => program,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return argv::misused("keyfob-agent", &error),
     };
     let config = match Config::load(program.config.as_deref()) {
         Ok(config) => config,

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{config, mmds};
 use crate::{
+    argv,
     client::Error,
     domain::join::{Audience, Join},
 };
@@ -69,7 +70,7 @@ pub async fn find(named: Option<&Path>, config: &config::Join) -> Result<Found, 
 }
 
 fn read(path: &Path) -> Result<Join, Error> {
-    let shown = path.display();
+    let shown = argv::file(path);
     let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
     fs::File::open(path)
         .and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text))
@@ -77,7 +78,7 @@ fn read(path: &Path) -> Result<Join, Error> {
     if text.len() as u64 > LONGEST {
         return Err(Error::Local(format!("{shown} is too long for a join string")));
     }
-    parse(&shown.to_string(), &text)
+    parse(&shown, &text)
 }
 
 fn parse(from: &str, text: &str) -> Result<Join, Error> {

@@ -113,7 +113,9 @@ pub async fn send(
 
 /// The server stores nothing where it reports a problem.
 pub fn refuse_problems(reply: &v1::ImportSecretsResponse) -> Done {
-    refuse(reply.problems.iter().map(|p| (p.line, format!("{}: {}", p.name, p.reason))).collect())
+    let told =
+        |p: &v1::ImportProblem| if p.name.is_empty() { p.reason.clone() } else { format!("{}: {}", p.name, p.reason) };
+    refuse(reply.problems.iter().map(|p| (p.line, told(p))).collect())
 }
 
 fn refuse(problems: Vec<(u32, String)>) -> Done {

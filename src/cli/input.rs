@@ -14,7 +14,10 @@ use super::{
     failure::{Done, Failure},
     output::{Out, tell},
 };
-use crate::domain::value::{MAX_VALUE, Value};
+use crate::{
+    argv,
+    domain::value::{MAX_VALUE, Value},
+};
 
 /// The answer to a value or join string among the arguments. Nothing of it is repeated.
 pub const NOT_IN_ARGUMENTS: &str = "values and join strings are not given on the command line, where every process and the shell's \
@@ -59,7 +62,7 @@ pub async fn read(path: &Path, longest: usize) -> Done<Zeroizing<Vec<u8>>> {
         let (shown, result) = if path == Path::new("-") {
             ("stdin".to_owned(), read_whole(&mut io::stdin().lock(), longest))
         } else {
-            (path.display().to_string(), File::open(&path).and_then(|mut file| read_whole(&mut file, longest)))
+            (argv::file(&path), File::open(&path).and_then(|mut file| read_whole(&mut file, longest)))
         };
         match result {
             Ok(Some(bytes)) => Ok(bytes),
@@ -136,7 +139,7 @@ pub async fn confirm(sure: &Sure, out: &Out, what: &str) -> Done {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Done<T> + Send + 'static) -> Done<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Failure::local(format!("reading: {e}")))?
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::local("reading ended before its time"))?
 }
 
 #[cfg(test)]

@@ -11,10 +11,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{
-    Parser,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Parser, error::ErrorKind};
 
 mod args;
 mod audit;
@@ -49,6 +46,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     if let Some(code) = stage::play_part(&args) {
         return code;
     }
+    crate::panics::start("keyfob");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(e) => return misused(&e, &args),
@@ -146,21 +144,19 @@ fn failed(out: &Out, failure: &Failure) -> ExitCode {
     failure.exit()
 }
 
-/// Help and version, asked for or needed. A word too many is not repeated: it may be a value that somebody typed.
+/// Help and version, asked for or needed. A word in the wrong place is not repeated: it may be a value that somebody typed.
 fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { Failure::Silent.exit() };
     }
     let json = args.windows(2).any(|w| (w[0] == "-o" || w[0] == "--output") && w[1] == "json")
         || args.iter().any(|a| a == "-ojson" || a == "--output=json");
-    let stray = error.kind() == ErrorKind::UnknownArgument
-        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
     let text = error.render().to_string();
     let text = text.trim_end();
-    let failure = Failure::usage(if stray {
-        format!("there is a word too many, not repeated here in case it is a secret: {}", input::NOT_IN_ARGUMENTS)
-    } else {
+    let failure = Failure::usage(if crate::argv::may_be_told(error) {
         text.strip_prefix("error: ").unwrap_or(text).to_owned()
+    } else {
+        format!("there is a word too many, not repeated here in case it is a secret: {}", input::NOT_IN_ARGUMENTS)
     });
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         let _ = error.print(); // to stderr; where that is gone, there is nobody left to tell

@@ -1,5 +1,5 @@
 //! Does a value look like a secret? For warnings where values are not protected: "use a secret". It errs on the side of
-//! silence, and never says any of the value.
+//! silence, and never says any of the value. And is a name a token that was pasted into the wrong place?
 
 /// Says what the value looks like, if it looks like a secret.
 pub fn looks_like_secret(value: &str) -> Option<&'static str> {
@@ -8,7 +8,7 @@ pub fn looks_like_secret(value: &str) -> Option<&'static str> {
         return Some("a private key");
     }
     if let Some((_, kind, _)) =
-        PREFIXES.iter().find(|(prefix, _, rest)| value.strip_prefix(prefix).is_some_and(|tail| is_token(tail, *rest)))
+        PREFIXES.iter().find(|(prefix, _, rest)| value.strip_prefix(prefix).is_some_and(|tail| follows(tail, *rest)))
     {
         return Some(kind);
     }
@@ -57,7 +57,16 @@ const PREFIXES: &[(&str, &str, usize)] = &[
     ("AGE-SECRET-KEY-1", "an age key", 30),
 ];
 
-fn is_token(tail: &str, least: usize) -> bool {
+/// Whether this is a token and hardly a name that happens to start like one: after what a token starts with, a digit stands in
+/// 16 letters and digits in a row.
+pub fn is_token(name: &str) -> bool {
+    let mixed = |run: &str| run.len() >= 16 && run.bytes().any(|b| b.is_ascii_digit());
+    let tail =
+        PREFIXES.iter().find_map(|(prefix, _, rest)| name.strip_prefix(prefix).filter(|tail| follows(tail, *rest)));
+    name.starts_with("kfjoin1") || tail.is_some_and(|tail| tail.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed))
+}
+
+fn follows(tail: &str, least: usize) -> bool {
     tail.len() >= least && tail.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=/+".contains(&b))
 }
 
@@ -111,6 +120,26 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(looks_like_secret(&value).is_some(), secret, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_tokens() {
+        let of = |prefix: &str, n: usize| format!("{prefix}{}", "a1B2".repeat(n));
+        for (name, token) in [
+            (of("ghp_", 9), true),
+            (of("sk-proj-", 20), true),
+            (of("AKIA", 4), true),
+            (of("hvs.", 6), true),
+            ("kfjoin1s_AAAA".into(), true),
+            (format!("dop_v1_{}", "0a".repeat(32)), true),
+            ("sk-learn-model-registry-key-2".into(), false),
+            ("ASIA_PACIFIC_DATABASE_URL_2".into(), false),
+            ("hf_organizationwide_token".into(), false),
+            ("npm_config_registry_auth_token_v2_production".into(), false),
+            (of("x", 9), false), // nothing that is known
+        ] {
+            assert_eq!(is_token(&name), token, "{name}");
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use super::name::SecretName;
+use super::{name::SecretName, suspicion};
 
 /// The longest variable, in bytes: a name of 128 bytes with a boundary at every other letter.
 const LONGEST: usize = 256;
@@ -21,13 +21,15 @@ const LONGEST: usize = 256;
 #[serde(transparent)]
 pub struct Variable(String);
 
-/// Why something is no variable. Displays as a sentence with the next step.
+/// Why something is no variable. Displays as a sentence with the next step, and with nothing of what was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadVariable {
     Empty,
     TooLong,
-    StartsWithDigit(String),
+    StartsWithDigit,
     BadCharacter,
+    /// A token that somebody pasted.
+    Secret,
 }
 
 impl fmt::Display for BadVariable {
@@ -35,12 +37,10 @@ impl fmt::Display for BadVariable {
         match self {
             Self::Empty => f.write_str("a variable needs at least one letter"),
             Self::TooLong => write!(f, "a variable has {LONGEST} bytes at the most"),
-            Self::StartsWithDigit(variable) => {
-                write!(
-                    f,
-                    "${variable} would start with a digit, and a shell would print its value; put a letter first or choose a variable by hand"
-                )
-            }
+            Self::StartsWithDigit => f.write_str(
+                "the variable would start with a digit, and a shell would print its value; put a letter first or choose a variable by hand",
+            ),
+            Self::Secret => f.write_str("this looks like a secret itself, not like the name of a variable, which is shown"),
             Self::BadCharacter => f.write_str("a variable is made of letters, digits and `_` only"),
         }
     }
@@ -58,7 +58,10 @@ impl Variable {
             return Err(BadVariable::BadCharacter);
         }
         if first.is_ascii_digit() {
-            return Err(BadVariable::StartsWithDigit(given.to_owned()));
+            return Err(BadVariable::StartsWithDigit);
+        }
+        if suspicion::is_token(given) {
+            return Err(BadVariable::Secret);
         }
         Ok(Self(given.to_owned()))
     }
@@ -107,7 +110,7 @@ mod tests {
             let (name, expected) = line.split_once('\t').expect("name TAB variable");
             let found = variable_of(&SecretName::parse(name).expect("a name"));
             match expected {
-                "! digit" => assert!(matches!(found, Err(BadVariable::StartsWithDigit(_))), "{name}"),
+                "! digit" => assert!(matches!(found, Err(BadVariable::StartsWithDigit)), "{name}"),
                 expected => assert_eq!(found.as_ref().map(Variable::as_str), Ok(expected), "{name}"),
             }
             count += 1;
@@ -123,11 +126,12 @@ mod tests {
             ("_", None),
             ("a_B9", None),
             ("", Some(BadVariable::Empty)),
-            ("9A", Some(BadVariable::StartsWithDigit("9A".into()))),
+            ("9A", Some(BadVariable::StartsWithDigit)),
             ("A-B", Some(BadVariable::BadCharacter)),
             ("A B", Some(BadVariable::BadCharacter)),
             ("A\n", Some(BadVariable::BadCharacter)),
             ("\u{c4}", Some(BadVariable::BadCharacter)),
+            ("kfjoin1s_Rbm42HkJxz1ZQBCQnlGSNMWE", Some(BadVariable::Secret)),
             (&long, Some(BadVariable::TooLong)),
         ] {
             assert_eq!(Variable::parse(given).err(), expected, "{given:?}");

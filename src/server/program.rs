@@ -25,13 +25,14 @@ use super::{
     store::{Store, Tx, new_id},
 };
 use crate::{
+    argv,
     domain::{
         boot::BootPolicy,
         join::{Audience, Join, Token},
         name::{Id, OrgName, UserName},
         variable::Variable,
     },
-    harden, logs,
+    harden, logs, panics,
     seal::RecipientKey,
     tls,
 };
@@ -255,16 +256,14 @@ enum KeyringVerb {
 
 /// The whole program.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    panics::start("keyfob-server");
     logs::start();
     for undone in harden::harden() {
         tracing::debug!(%undone, "hardening");
     }
     let program = match Program::try_parse_from(args) {
         Ok(program) => program,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return argv::misused("keyfob-server", &error),
     };
     match run(program.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -154,7 +154,8 @@ fn in_a_network_of_its_own() {
     };
     keyfob(&["login", "--join-file", "-"], &admin);
     keyfob(&["secret", "create", "api-key", "--shared", "--value-file", "-"], "a value of acme");
-    let made: serde_json::Value = serde_json::from_str(&keyfob(&["session", "create", "--user", "root", "-o", "json"], "")).unwrap();
+    let made: serde_json::Value =
+        serde_json::from_str(&keyfob(&["session", "create", "--user", "root", "-o", "json"], "")).unwrap();
     let join = made["join"].as_str().unwrap().to_owned();
 
     let listener = TcpListener::bind("169.254.169.254:80").unwrap();

@@ -255,7 +255,7 @@ async fn the_life_of_a_secret() {
                 "created shared",
                 "overridden by your private secret",
             ),
-            Line(&["secret", "create", "2fa", "--private"], CANARY, 2, "", "2FA"),
+            Line(&["secret", "create", "2fa", "--private"], CANARY, 2, "", "would start with a digit"),
             Line(&["secret", "create", "path", "--shared"], CANARY, 1, "", "reserved"),
             Line(&["secret", "create", "empty", "--private"], "", 1, "", "the value is empty"),
             Line(&["secret", "create", "binary", "--private"], "a\0b", 1, "", "--file"),

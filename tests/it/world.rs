@@ -248,19 +248,17 @@ impl Cli {
     }
 
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
-        let mut command = Command::new(KEYFOB);
-        command
-            .args(arguments)
-            .env("KEYFOB_HOME", &self.home)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("keyfob starts");
-        // A program that does not read its input may close it.
-        let _ = child.stdin.take().expect("piped").write_all(stdin);
-        Ran(child.wait_with_output().expect("our own child"))
+        run(Command::new(KEYFOB).args(arguments).env("KEYFOB_HOME", &self.home).env("NO_COLOR", "1"), stdin)
     }
+}
+
+/// Runs a program to its end with this on its standard input.
+pub fn run(command: &mut Command, stdin: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // A program that does not read its input may close it.
+    let _ = child.stdin.take().expect("piped").write_all(stdin);
+    Ran(child.wait_with_output().expect("our own child"))
 }
 
 /// What a program did.

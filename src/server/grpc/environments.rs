@@ -116,18 +116,24 @@ impl EnvironmentService for EnvironmentCalls {
             }
             set.push((variable, given.value));
         }
-        let (unset, expected) = (request.unset, Some(request.expected_version).filter(|v| *v != 0));
+        let unset = request
+            .unset
+            .iter()
+            .map(|v| Variable::parse(v))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| Error::Invalid(e.to_string()))?;
+        let expected = Some(request.expected_version).filter(|v| *v != 0);
         let environment = self
             .0
             .store
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
                 let (target, newest) = find(tx, caller.org(), &request.name)?;
-                let mut facts = detail([("set", set.iter().map(|(v, _)| v.as_str()).collect::<Vec<_>>().join(" "))]);
-                facts.insert(
-                    "unset",
-                    unset.iter().filter(|v| Variable::parse(v).is_ok()).cloned().collect::<Vec<_>>().join(" "),
-                );
+                let set_names = set.iter().map(|(v, _)| v.as_str()).collect::<Vec<_>>().join(" ");
+                let facts = detail([
+                    ("set", set_names),
+                    ("unset", unset.iter().map(Variable::as_str).collect::<Vec<_>>().join(" ")),
+                ]);
                 let grant =
                     tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
                 let (_, newest) = newest.ok_or_else(|| Error::not_found("environment"))?;

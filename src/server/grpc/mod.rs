@@ -12,7 +12,10 @@ mod users;
 
 use std::sync::Arc;
 
-use tonic::{Request, Status, service::Routes};
+use tonic::{
+    Request, Status,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 use super::{
     ca::Authority,
@@ -96,14 +99,17 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         UserServiceServer of user_service_server: UserCalls,
         AuditServiceServer of audit_service_server: AuditCalls,
     ];
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    // What there is to call is told to those who may call something.
-    let authenticated = move |request: Request<()>| match credential(&request) {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // What there is to call is told to those who may call something. Python's client knows the alpha only, which is the same.
+    let authenticated = |request: Request<()>| match credential(&request) {
         Ok(_) => Ok(request),
         Err(e) => Err(Status::from(e)),
     };
-    Ok(routes.add_service(tonic::service::interceptor::InterceptedService::new(reflection, authenticated)))
+    Ok(routes
+        .add_service(InterceptedService::new(reflection().build_v1()?, authenticated))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, authenticated)))
 }

@@ -279,11 +279,10 @@ impl SecretService for SecretCalls {
                 Ok((name, variable, value)) => items.push((item.line, name, variable, value)),
                 // A key that is gone concerns all of them.
                 Err(e @ Error::Precondition(_)) => return Err(e.into()),
-                Err(e) => problems.push(v1::ImportProblem {
-                    name: item.name.chars().take(128).collect(),
-                    line: item.line,
-                    reason: e.to_string(),
-                }),
+                Err(e) => {
+                    let name = SecretName::parse(&item.name).map_or_else(|_| String::new(), |name| name.to_string());
+                    problems.push(v1::ImportProblem { name, line: item.line, reason: e.to_string() });
+                }
             }
         }
         let (auto_install, rotate_existing) = (!request.no_auto_install, request.rotate_existing);

@@ -128,7 +128,7 @@ impl Tx<'_> {
         grant: &Grant,
         newest: &EnvironmentRow,
         set: &[(Variable, String)],
-        unset: &[String],
+        unset: &[Variable],
         expected: Option<u64>,
     ) -> Result<EnvironmentRow, Error> {
         if let Some(expected) = expected.filter(|e| *e != newest.version) {
@@ -139,7 +139,7 @@ impl Tx<'_> {
         }
         let mut variables = newest.variables.clone();
         for name in unset {
-            if variables.remove(name).is_none() {
+            if variables.remove(name.as_str()).is_none() {
                 return Err(Error::Invalid(format!("`{name}` is not set in `{}`", newest.name)));
             }
         }

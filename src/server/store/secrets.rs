@@ -496,7 +496,7 @@ pub(super) fn altered(org: &OrgName, row: &SecretRow, problem: &'static str) -> 
 fn check_version(row: &SecretRow, expected: Option<&str>) -> Result<(), Error> {
     match expected {
         Some(expected) if expected != row.version => Err(Error::Changed(format!(
-            "`{}` was changed meanwhile: its version is {} now, not {expected}; look at it again (`keyfob secret show`) before you replace it",
+            "`{}` was changed meanwhile: its version is {} now; look at it again (`keyfob secret show`) before you replace it",
             row.name, row.version
         ))),
         _ => Ok(()),
