@@ -147,7 +147,12 @@ const TABLE: &[(Class, &str, &str)] = &[
 ];
 
 /// Exact names by hash, prefixes in the table's order.
-static INDEX: LazyLock<(HashMap<&str, Reserved>, Vec<(&str, Reserved)>)> = LazyLock::new(|| {
+struct Index {
+    exact: HashMap<&'static str, Reserved>,
+    prefixes: Vec<(&'static str, Reserved)>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let (mut exact, mut prefixes) = (HashMap::new(), Vec::new());
     for (class, reason, patterns) in TABLE {
         let reserved = Reserved { class: *class, reason };
@@ -160,12 +165,12 @@ static INDEX: LazyLock<(HashMap<&str, Reserved>, Vec<(&str, Reserved)>)> = LazyL
             }
         }
     }
-    (exact, prefixes)
+    Index { exact, prefixes }
 });
 
 /// Why this variable is reserved, if it is.
 pub fn class_of(variable: &Variable) -> Option<Reserved> {
-    let (exact, prefixes) = &*INDEX;
+    let Index { exact, prefixes } = &*INDEX;
     let name = variable.as_str();
     exact
         .get(name)
