@@ -175,7 +175,7 @@ async fn growth(world: &World) -> Result<(), Anything> {
             let owner = total / 1_000;
             let batch = (size - total).min(1_000);
             // Every other thousand is somebody else's private ones; the rest shared ones that are not installed.
-            if owner % 2 == 0 {
+            if owner.is_multiple_of(2) {
                 world.import(&format!("user{owner}"), batch, true).await?
             } else {
                 world.import("", batch, true).await?
