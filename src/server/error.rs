@@ -92,8 +92,15 @@ impl std::error::Error for Error {}
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
         // SQLite's texts name tables and columns, never what is bound to a statement.
-        Self::Store(error.to_string())
+        match error {
+            // Not of the type that the schema says: the store works, but somebody else wrote to it.
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => {
+                Self::Corrupt(format!("a stored row can't be read: {error}"))
+            }
+            _ => Self::Store(error.to_string()),
+        }
     }
 }
 
