@@ -225,7 +225,10 @@ impl Tx<'_> {
                 bind![view.org(), from],
                 |row| Ok((row.int(0)?, entry(row))),
             )?;
-            let Some((last, _)) = page.last() else { break };
+            let (Some((first, _)), Some((last, _))) = (page.first(), page.last()) else { break };
+            if *first < 1 {
+                return Ok(Err(Broken { sequence: 1, problem: "has entries before it that are none" }));
+            }
             from = last.saturating_add(1);
             for (_, entry) in page {
                 let checked = match entry {

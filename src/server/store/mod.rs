@@ -163,9 +163,16 @@ impl Store {
     ) -> Result<T, Error> {
         let connection = connect(path)?;
         migrate(&connection)?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let result = job(&Tx::new(&connection, keyring));
-        connection.execute_batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        connection.execute_batch("BEGIN IMMEDIATE; SAVEPOINT job")?;
+        let tx = Tx::new(&connection, keyring);
+        let result = job(&tx);
+        if let Err(error) = &result {
+            connection.execute_batch("ROLLBACK TO job")?;
+            if let Some((org, fact)) = error.fact() {
+                tx.record(&org, fact)?;
+            }
+        }
+        connection.execute_batch("RELEASE job; COMMIT")?;
         result
     }
 }
