@@ -574,6 +574,7 @@ async fn live_and_die(world: &mut World, clients: Vec<Client>, random: &mut Rand
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the runner shows it where the test fails")]
 async fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
     let seed = std::env::var("KEYFOB_TEST_SEED").map_or_else(
         |_| {
@@ -583,7 +584,7 @@ async fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
         },
         |seed| seed.parse().expect("KEYFOB_TEST_SEED is a number"),
     );
-    println!("KEYFOB_TEST_SEED={seed}"); // shown by the test runner when something fails
+    println!("KEYFOB_TEST_SEED={seed}");
     let mut random = Random(seed);
     let mut world = World::new().await;
     let mut clients = Client::all(&world, &mut random).await;
