@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - Nothing it meets keeps anybody out: whatever is wrong, it logs why, sets nothing, and answers PAM_IGNORE. Nor does
-//!   what it sets: more than a program can be started with here is not set.
+//!   what it sets: more than sshd takes, or than a program can be started with here, is not set.
 //! - All variables or none. They win over what the session has of the same name, as in the agent's other files; names that
 //!   shells and sessions keep for themselves are never touched ([`environ`]).
 //! - Only a regular file of root or the agent's user, which nobody else can write, is read; no link is followed.
@@ -43,6 +43,8 @@ use crate::domain::environ::{self, LONGEST};
 const FILE: &str = "/run/keyfob/environ";
 /// Whose files are taken, besides root's.
 const AGENT: &str = "keyfob-agent";
+/// The most variables that are set: sshd ends at the thousandth of a session (child_set_env in its misc.c), and some are its own.
+const MOST: usize = 900;
 /// Tells the shell snippets of this package, and `doctor`, that the session has the variables already, and from whom.
 const MARK: (&str, &str) = ("KEYFOB_SET_BY", "pam");
 
@@ -94,8 +96,15 @@ fn open(handle: &mut impl ModuleClient, arguments: &[&CStr]) -> Result<(), Nothi
         Err(why) => return Err(nothing(handle, &format_args!("{:?}: {why}", options.file))),
     };
     let variables = environ::parse(&file).map_err(|why| nothing(handle, &format_args!("{:?}: {why}", options.file)))?;
-    if variables.is_empty() {
-        return Err(Nothing);
+    match variables.len() {
+        0 => return Err(Nothing),
+        1..=MOST => (),
+        count => {
+            return Err(nothing(
+                handle,
+                &format_args!("{count} variables, and sshd lets nobody in with more than {MOST}"),
+            ));
+        }
     }
     {
         let mut environment = handle.environ_mut();
