@@ -25,6 +25,9 @@ for node in null zero full random urandom tty; do
   : >"/dev/$node"
   mount --bind "$own/dev/$node" "/dev/$node"
 done
+mkdir /dev/pts
+mount -t devpts -o newinstance,ptmxmode=666 devpts /dev/pts
+ln -s pts/ptmx /dev/ptmx
 : >/dev/log
 mount --bind "$scratch/log" /dev/log
 ln -s /proc/self/fd /dev/fd
@@ -47,6 +50,7 @@ pam-auth-update --package
 useradd --create-home --shell /bin/bash --groups keyfob alice
 useradd --create-home --shell /bin/bash mallory
 # A machine that takes a key of its root, and passwords of nobody.
+echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice
 mkdir -p /run/sshd /home/alice/.ssh /etc/keyfob-test
 ssh-keygen -q -t ed25519 -N '' -f /etc/keyfob-test/key
 ssh-keygen -q -t ed25519 -N '' -f /etc/keyfob-test/host
