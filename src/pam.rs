@@ -12,7 +12,7 @@
 //!   what it sets: more than sshd takes, or than a program can be started with here, is not set.
 //! - All variables or none. They win over what the session has of the same name, as in the agent's other files; names that
 //!   shells and sessions keep for themselves are never touched ([`environ`]).
-//! - Only a regular file of root or the agent's user, which nobody else can write, is read; no link is followed.
+//! - Only a regular file of root or the agent's user, which nobody else can write, is read, and not through a link.
 //! - It acts when a session opens and at no other time. Programs that only set credentials (`sudo -v`, screen locks) start
 //!   nothing that needs variables.
 //! - The log (syslog, authpriv) has names and numbers, never a value.
@@ -43,7 +43,8 @@ use crate::domain::environ::{self, LONGEST};
 const FILE: &str = "/run/keyfob/environ";
 /// Whose files are taken, besides root's.
 const AGENT: &str = "keyfob-agent";
-/// The most variables that are set: sshd ends at the thousandth of a session (child_set_env in its misc.c), and some are its own.
+/// The most variables that are set: at a session's thousandth sshd ends ("child_set_env: too many env vars"), and some are
+/// its own.
 const MOST: usize = 900;
 /// Tells the shell snippets of this package, and `doctor`, that the session has the variables already, and from whom.
 const MARK: (&str, &str) = ("KEYFOB_SET_BY", "pam");
@@ -66,7 +67,11 @@ impl<T: ModuleClient> PamModule<T> for Keyfob {
         panic::set_hook(Box::new(|_| {}));
         match panic::catch_unwind(AssertUnwindSafe(|| open(handle, &arguments))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ErrorCode::Ignore),
+            Ok(Err(Nothing)) => Err(ErrorCode::Ignore),
+            Err(_) => {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| nonstick::error!(handle, "internal error")));
+                Err(ErrorCode::Ignore)
+            }
         }
     }
 }
@@ -102,7 +107,7 @@ fn open(handle: &mut impl ModuleClient, arguments: &[&CStr]) -> Result<(), Nothi
         count => {
             return Err(nothing(
                 handle,
-                &format_args!("{count} variables, and sshd lets nobody in with more than {MOST}"),
+                &format_args!("{count} variables, more than sshd can take with its own ({MOST})"),
             ));
         }
     }
