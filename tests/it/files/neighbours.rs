@@ -189,8 +189,11 @@ fn set_of(sequence: u64) -> Vec<given::Given> {
     set
 }
 
+/// What is in a directory, by path.
+type Found = BTreeMap<String, Vec<u8>>;
+
 /// As [`everything`]; the variables of files hold the path of the directory, which is another each time.
-fn everywhere_alike(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+fn everywhere_alike(dir: &Path) -> Found {
     let own = dir.to_str().unwrap();
     let alike = |bytes: Vec<u8>| match String::from_utf8(bytes) {
         Ok(text) => text.replace(own, "DIR").into_bytes(),
@@ -200,8 +203,8 @@ fn everywhere_alike(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The files of a set but the manifest, as they are written where nothing happens.
-fn expected(sequence: u64) -> BTreeMap<String, Vec<u8>> {
-    static MADE: Mutex<Option<HashMap<u64, BTreeMap<String, Vec<u8>>>>> = Mutex::new(None);
+fn expected(sequence: u64) -> Found {
+    static MADE: Mutex<Option<HashMap<u64, Found>>> = Mutex::new(None);
     let mut made = MADE.lock().unwrap();
     let all = made.get_or_insert_default();
     all.entry(sequence)
