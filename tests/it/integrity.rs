@@ -766,26 +766,26 @@ async fn a_rewrap_refuses_what_was_altered() {
 /// Killed at many points, and completed in the end.
 #[tokio::test]
 async fn a_rewrap_that_is_killed_loses_nothing() {
-    const MANY: usize = 1_200; // more than two of its transactions
+    const EACH: usize = 300; // of four people: more than two of its transactions
     let mut world = World::new().await;
-    let alice = world.person("alice", Role::Member).await;
-    for half in 0..2 {
-        let items = (0..MANY / 2).map(|i| v1::ImportItem {
-            name: format!("n{half}-{i}"),
-            value: Some(plain(&value_of(&format!("{half}/{i}")))),
+    let mut vms = Vec::new();
+    for user in ["p0", "p1", "p2", "p3"] {
+        let person = world.person(user, Role::Member).await;
+        let items = (0..EACH).map(|i| v1::ImportItem {
+            name: format!("n{i}"),
+            value: Some(plain(&value_of(&format!("{user}/{i}")))),
             line: 0,
         });
-        let request = v1::ImportSecretsRequest {
-            visibility: Visibility::Private.into(),
-            items: items.collect(),
-            ..Default::default()
-        };
-        let reply = alice.secrets().import_secrets(request).await.unwrap().into_inner();
+        let visibility = Visibility::Private.into();
+        let request = v1::ImportSecretsRequest { visibility, items: items.collect(), ..Default::default() };
+        let reply = person.secrets().import_secrets(request).await.unwrap().into_inner();
         assert!(reply.problems.is_empty(), "{:?}", reply.problems);
+        let vm = Vm::of(world.admin(), ORG, user).await;
+        let values = vm.fetch().await.unwrap().values();
+        assert_eq!(values.len(), EACH);
+        vms.push((vm, values));
     }
-    let mut vm = Vm::of(world.admin(), ORG, "alice").await;
-    let (values, ciphertexts) = (vm.fetch().await.unwrap().values(), columns(&world.database(), "ciphertext"));
-    assert_eq!(values.len(), MANY);
+    let ciphertexts = columns(&world.database(), "ciphertext");
     world.kill_server();
 
     let rewrap = || {
@@ -811,8 +811,10 @@ async fn a_rewrap_that_is_killed_loses_nothing() {
     assert!(rewrap().status().unwrap().success());
     assert_eq!(columns(&world.database(), "ciphertext"), ciphertexts);
     world.restart().await;
-    vm.api.reconnect(&world.address).await;
-    assert_eq!(vm.fetch().await.unwrap().values(), values);
+    for (vm, values) in &mut vms {
+        vm.api.reconnect(&world.address).await;
+        assert_eq!(vm.fetch().await.unwrap().values(), *values);
+    }
     let verified = world.admin().audit().verify_audit(v1::VerifyAuditRequest {}).await.unwrap().into_inner();
     assert!(verified.intact, "{}", verified.problem);
 }

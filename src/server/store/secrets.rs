@@ -11,7 +11,7 @@ use crate::{
         policy::{Action, Target},
         reserved,
         resolve::Origin,
-        value::{Delivery, MAX_BUNDLE},
+        value::{Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
         variable::Variable,
     },
     server::{
@@ -456,7 +456,19 @@ impl Tx<'_> {
             "INSERT INTO usage (org, owner, bytes) VALUES (?1, ?2, ?3) ON CONFLICT (org, owner) DO UPDATE SET bytes = usage.bytes + excluded.bytes",
             bind![org, owner, more],
         )?;
-        if more > 0 { self.check_bundle_size(org, owner) } else { Ok(()) }
+        if more <= 0 {
+            return Ok(());
+        }
+        let (most, whose) = if owner.is_empty() { (MAX_SHARED, "shared") } else { (MAX_PRIVATE, "private") };
+        let count = "SELECT COUNT(*) FROM secrets WHERE org = ?1 AND owner = ?2 AND auto_install = 1";
+        let count = self.one(count, bind![org, owner], |row| row.int(0))?.unwrap_or(0);
+        if count > most as i64 {
+            return Err(Error::Invalid(format!(
+                "there are {most} {whose} secrets that are installed already, and more variables than that no session can be \
+                 given: turn auto-install off for some"
+            )));
+        }
+        self.check_bundle_size(org, owner)
     }
 
     /// Whether the largest bundle that involves this owner's secrets ('' = everybody's) still fits.
