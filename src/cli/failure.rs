@@ -114,7 +114,7 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         match error {
             client::Error::Status(status) => status.into(),
-            client::Error::Unreachable { .. } => {
+            client::Error::Unreachable { .. } | client::Error::Late { .. } => {
                 Self::Told { exit: UNREACHABLE, code: "unreachable", message: error.to_string() }
             }
             client::Error::Untrusted { .. } => {
