@@ -1,6 +1,9 @@
 //! An agent with nothing but a join string, at boot.
 
-use keyfob::wire::v1::{self, Delivery, Role, Visibility};
+use keyfob::{
+    domain::join::{Audience, Join, Token},
+    wire::v1::{self, Delivery, Role, Visibility},
+};
 
 use crate::{
     machine::{Boot, Kind, Machine, alone},
@@ -91,4 +94,111 @@ pub async fn variables_are_there(kind: Kind) {
         }
     }
     machine.shutdown();
+}
+
+/// The unit of the tests that wait for its failure: as shipped, but for its patience.
+fn patience(seconds: u32) -> [(&'static str, String); 1] {
+    let unit = format!("[Service]\nRestart=no\nExecStart=\nExecStart=/usr/bin/keyfob-agent run --deadline {seconds}\n");
+    [("/etc/systemd/system/keyfob-agent.service.d/90-tests.conf", unit)]
+}
+
+/// What a machine shows after its agent has failed: why, and no file.
+fn failed(machine: &mut Machine) -> String {
+    assert_eq!(machine.wait_running(), "degraded");
+    for (script, expected) in [
+        ("systemctl show -P ActiveState keyfob-agent", "failed"),
+        ("systemctl --failed --plain --no-legend | cut -d' ' -f1", "keyfob-agent.service"),
+        ("find /run/keyfob ! -type d 2>/dev/null", ""),
+    ] {
+        assert_eq!(machine.sh(script).1, expected, "{script}");
+    }
+    let (_, status) = machine.sh("systemctl status --no-pager -l keyfob-agent");
+    let journal = machine.ok("journalctl -b -o export --all");
+    assert!(journal.contains("keyfob-agent") && !journal.contains("kfjoin1s_") && !status.contains("kfjoin1s_"));
+    status
+}
+
+pub async fn a_bad_join_string_fails_the_unit(kind: Kind) {
+    let Some(tree) = tree() else { return };
+    alone();
+    let world = world().await;
+    let session = world.session("alice", "default").await;
+    world.agent_once(&session.join).succeed();
+    let mut unknown = Join::parse(&session.join, Audience::Session).expect("a session's join string");
+    unknown.token = Token::from_bytes(&[9; 32]);
+    let (used, unknown) = (session.join, unknown.to_text());
+    let cases = [
+        ("used", Some(used.as_str()), "ask for a new one"),
+        ("unknown", Some(&unknown), "ask for a new one"),
+        ("none", None, "`keyfob session create` prints one"),
+    ];
+    // A VM takes its time, and nothing of the rest is the machine's doing.
+    let cases = if kind == Kind::Vm { &cases[..1] } else { &cases[..] };
+    for &(name, join, next_step) in cases {
+        let mut machine = Machine::boot(tree, kind, &Boot { join, ..Boot::default() });
+        let status = failed(&mut machine);
+        assert!(status.contains(next_step), "{name}: {status}");
+    }
+}
+
+pub async fn an_absent_server_fails_the_unit_in_time(kind: Kind) {
+    let Some(tree) = tree() else { return };
+    alone();
+    let mut world = world().await;
+    let session = world.session("alice", "default").await;
+    world.kill_server();
+    let files = patience(4);
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &files });
+    let status = failed(&mut machine);
+    assert!(status.contains("can't reach the control plane at"), "{status}");
+    let retries: u32 =
+        machine.ok("journalctl -b -u keyfob-agent | grep -c 'enrolling' || true").parse().expect("a number");
+    assert!((2..30).contains(&retries), "{retries} retries");
+    let took = machine.ok(
+        "t() { systemctl show -P ExecMain$1TimestampMonotonic keyfob-agent; }; echo $((($(t Exit) - $(t Start)) / 1000))",
+    );
+    let took: u32 = took.parse().expect("milliseconds");
+    assert!(took < 5000, "{took} ms");
+}
+
+pub async fn a_late_server_is_waited_for(kind: Kind) {
+    let Some(tree) = tree() else { return };
+    alone();
+    let mut world = world().await;
+    let session = world.session("alice", "default").await;
+    world.kill_server();
+    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), ..Boot::default() });
+    machine.ok("until journalctl -b -u keyfob-agent | grep -q enrolling; do sleep 0.1; done; systemctl is-active keyfob-agent | grep activating");
+    assert_eq!(machine.sh("find /run/keyfob ! -type d").1, "");
+    world.restart_server();
+    assert_eq!(machine.wait_running(), "running");
+    assert_eq!(machine.ok(". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\""), VALUE);
+}
+
+/// Whether a killed agent comes back as who it was.
+const KEEPS_ITS_IDENTITY: bool = false;
+
+pub async fn a_killed_agent_leaves_the_files(kind: Kind) {
+    let Some(tree) = tree() else { return };
+    alone();
+    let world = world().await;
+    let session = world.session("alice", "default").await;
+    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), ..Boot::default() });
+    machine.wait_running();
+    let files =
+        "cd /run/keyfob; stat -c '%n %i %a %U %G %Y' env* files/* manifest.json; sha256sum env* files/* manifest.json";
+    let before = machine.ok(files);
+    machine.ok("kill -9 $(systemctl show -P MainPID keyfob-agent); while systemctl -q is-active keyfob-agent; do sleep 0.05; done");
+    assert_eq!(machine.ok(files), before);
+    if KEEPS_ITS_IDENTITY {
+        machine.ok("until systemctl -q is-active keyfob-agent; do sleep 0.1; done");
+        for (script, expected) in [
+            ("systemctl show -P NRestarts keyfob-agent", "1"),
+            ("journalctl -b -u keyfob-agent | grep -c 'enrolled'", "1"),
+            (". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\"", VALUE),
+        ] {
+            assert_eq!(machine.sh(script).1, expected, "{script}");
+        }
+    }
 }

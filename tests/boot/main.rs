@@ -8,22 +8,33 @@ mod world;
 mod enrolment; // one boot, by how it goes
 mod machine; // a container or a VM, by the same methods
 mod tree; // what they boot
+mod ways_in; // logins, commands, jobs, units: who sees the variables
 
-macro_rules! on_both {
-    ($($module:ident :: $case:ident),* $(,)?) => {
-        mod nspawn {
-            $(#[tokio::test]
-            async fn $case() {
-                crate::$module::$case(crate::machine::Kind::Nspawn).await;
-            })*
-        }
-        mod vm {
-            $(#[tokio::test]
-            async fn $case() {
-                crate::$module::$case(crate::machine::Kind::Vm).await;
-            })*
-        }
+macro_rules! cases {
+    ($kind:ident: $($module:ident :: $case:ident),* $(,)?) => {
+        $(#[tokio::test]
+        async fn $case() {
+            crate::$module::$case(crate::machine::Kind::$kind).await;
+        })*
     };
 }
 
-on_both!(enrolment::variables_are_there);
+mod nspawn {
+    cases!(Nspawn:
+        enrolment::variables_are_there,
+        enrolment::a_bad_join_string_fails_the_unit,
+        enrolment::an_absent_server_fails_the_unit_in_time,
+        enrolment::a_late_server_is_waited_for,
+        enrolment::a_killed_agent_leaves_the_files,
+        ways_in::every_way_in,
+    );
+}
+
+mod vm {
+    cases!(Vm:
+        enrolment::variables_are_there,
+        enrolment::a_bad_join_string_fails_the_unit,
+        enrolment::an_absent_server_fails_the_unit_in_time,
+        ways_in::every_way_in,
+    );
+}
