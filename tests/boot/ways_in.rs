@@ -65,9 +65,9 @@ pub fn ways_in(machine: &mut Machine) -> Vec<(&'static str, bool)> {
         let (code, printed) = match way {
             Ssh(user, command) => machine.ssh(user, command),
             Root(command) => machine.sh(command),
-            Terminal(user) => machine.sh(&format!(
-                "(echo 'printenv OPENAI_API_KEY'; echo exit; sleep 5) | script -qec 'login -f {user}' /dev/null"
-            )),
+            Terminal(user) => {
+                machine.sh(&format!("echo 'printenv OPENAI_API_KEY; exit' | script -qec 'login -f {user}' /dev/null"))
+            }
             Cron(user) => machine.sh(&format!("cat /tmp/{user}; exit $(cat /tmp/{user}.code)")),
         };
         // printenv says 1 where there is none. Anything else: nobody came in.
