@@ -1,5 +1,7 @@
 //! An agent with nothing but a join string, at boot.
 
+use std::io::{self, Write};
+
 use keyfob::{
     domain::join::{Audience, Join, Token},
     wire::v1::{self, Delivery, Role, Visibility},
@@ -8,6 +10,7 @@ use keyfob::{
 use crate::{
     machine::{Boot, Kind, Machine, alone},
     tree::tree,
+    ways_in,
     world::{World, plain},
 };
 
@@ -30,12 +33,15 @@ pub async fn world() -> World {
     world
 }
 
+/// Whether all ways in are provided for.
+const EVERY_WAY_IN: bool = false;
+
 pub async fn variables_are_there(kind: Kind) {
     let Some(tree) = tree() else { return };
     alone();
     let world = world().await;
     let session = world.session("alice", "default").await;
-    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), ..Boot::default() });
+    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &ways_in::FILES });
     assert_eq!(machine.wait_running(), "running", "{}", machine.sh("systemctl --failed; journalctl -b").1);
 
     let rung = match machine.ok("findmnt -no FSTYPE,OPTIONS /run/keyfob") {
@@ -80,6 +86,13 @@ pub async fn variables_are_there(kind: Kind) {
         ),
     ] {
         assert_eq!(machine.sh(script).1, expected, "{script}");
+    }
+
+    let tried = ways_in::ways_in(&mut machine);
+    let _ = io::stderr().write_all(ways_in::table(kind, &tried).as_bytes());
+    if EVERY_WAY_IN {
+        let blind: Vec<_> = tried.iter().filter(|(_, sees)| !sees).collect();
+        assert!(blind.is_empty(), "{blind:?}");
     }
 
     // Neither systemd nor the journal was told a value or the join string.

@@ -26,7 +26,6 @@ mod nspawn {
         enrolment::an_absent_server_fails_the_unit_in_time,
         enrolment::a_late_server_is_waited_for,
         enrolment::a_killed_agent_leaves_the_files,
-        ways_in::every_way_in,
     );
 }
 
@@ -35,6 +34,5 @@ mod vm {
         enrolment::variables_are_there,
         enrolment::a_bad_join_string_fails_the_unit,
         enrolment::an_absent_server_fails_the_unit_in_time,
-        ways_in::every_way_in,
     );
 }

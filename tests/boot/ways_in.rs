@@ -1,11 +1,8 @@
 //! Every way into a machine, and whether a program started that way has the variable.
 
-use std::io::{self, Write};
-
 use crate::{
-    enrolment::{VALUE, world},
-    machine::{Boot, Kind, Machine, alone},
-    tree::tree,
+    enrolment::VALUE,
+    machine::{Kind, Machine},
 };
 
 /// How a program is started that prints the variable.
@@ -54,8 +51,8 @@ const WAYS: [(&str, Way); 23] = [
 /// For `Boot::files`: what has to be there when the machine boots.
 pub const FILES: [(&str, &str); 1] = [(
     "/etc/cron.d/ways-in",
-    "@reboot alice printenv OPENAI_API_KEY >/tmp/alice; echo $? >/tmp/alice.code\n\
-     @reboot root printenv OPENAI_API_KEY >/tmp/root; echo $? >/tmp/root.code\n",
+    "@reboot alice printenv OPENAI_API_KEY >/dev/shm/alice; echo $? >/dev/shm/alice.code\n\
+     @reboot root printenv OPENAI_API_KEY >/dev/shm/root; echo $? >/dev/shm/root.code\n",
 )];
 
 /// Tries each way; tells for each whether the value came, whole.
@@ -68,7 +65,7 @@ pub fn ways_in(machine: &mut Machine) -> Vec<(&'static str, bool)> {
             Terminal(user) => {
                 machine.sh(&format!("echo 'printenv OPENAI_API_KEY; exit' | script -qec 'login -f {user}' /dev/null"))
             }
-            Cron(user) => machine.sh(&format!("cat /tmp/{user}; exit $(cat /tmp/{user}.code)")),
+            Cron(user) => machine.sh(&format!("cat /dev/shm/{user}; exit $(cat /dev/shm/{user}.code)")),
         };
         // printenv says 1 where there is none. Anything else: nobody came in.
         assert!(code == 0 || code == 1, "{name}: {code} {printed}");
@@ -77,16 +74,8 @@ pub fn ways_in(machine: &mut Machine) -> Vec<(&'static str, bool)> {
     tried
 }
 
-pub async fn every_way_in(kind: Kind) {
-    let Some(tree) = tree() else { return };
-    alone();
-    let world = world().await;
-    let session = world.session("alice", "default").await;
-    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &FILES });
-    machine.wait_running();
-    let mut table = format!("\n{kind:?}\n");
-    for (way, sees) in ways_in(&mut machine) {
-        table += &format!("  {way:44}{}\n", if sees { "set" } else { "-" });
-    }
-    let _ = io::stderr().write_all(table.as_bytes());
+/// For people to read.
+pub fn table(kind: Kind, tried: &[(&str, bool)]) -> String {
+    let rows = tried.iter().map(|(way, sees)| format!("  {way:44}{}\n", if *sees { "set" } else { "-" }));
+    format!("\n{kind:?}\n{}", rows.collect::<String>())
 }
