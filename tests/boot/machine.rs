@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     os::unix::{fs::DirBuilderExt, net::UnixStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -254,19 +254,19 @@ fn start(tree: &Tree, kind: Kind, dir: &Path, join: bool) -> Child {
         .expect("setpriv runs")
 }
 
-/// Removes the container's cgroups, which are empty once it is dead.
+/// Removes the container's cgroups, as soon as the last of it is dead.
 fn leave_cgroups(dir: &Path) {
-    fn remove(group: &Path) {
-        for inner in fs::read_dir(group).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
-            remove(&inner.path());
+    fn remove(group: &Path) -> io::Result<()> {
+        for inner in fs::read_dir(group)?.flatten().filter(|e| e.path().is_dir()) {
+            remove(&inner.path())?;
         }
-        let _ = fs::remove_dir(group);
+        fs::remove_dir(group)
     }
-    let name = dir.file_name().expect("below /dev/shm");
+    let (name, start) = (dir.file_name().expect("below /dev/shm"), Instant::now());
     for hierarchy in ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
-        let group = PathBuf::from(hierarchy).join(name);
-        if group.exists() {
-            remove(&group);
+        let group = Path::new(hierarchy).join(name);
+        while group.exists() && remove(&group).is_err() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
