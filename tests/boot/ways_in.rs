@@ -13,13 +13,14 @@ enum Way {
     Root(&'static str),
     /// By a user's login on a terminal, typed.
     Terminal(&'static str),
-    /// By cron, as a user, when the machine boots.
-    Cron(&'static str),
+    /// While the machine boots, by something that writes what it prints to this file of /dev/shm.
+    AtBoot(&'static str),
 }
 
-use Way::{Cron, Root, Ssh, Terminal};
+use Way::{AtBoot, Root, Ssh, Terminal};
 
-const WAYS: [(&str, Way); 23] = [
+const WAYS: [(&str, Way); 24] = [
+    ("autologin on the serial line", AtBoot("serial")), // a container has none
     ("login on a terminal, bash", Terminal("alice")),
     ("login on a terminal, zsh", Terminal("zoe")),
     ("login on a terminal, fish", Terminal("fay")),
@@ -35,8 +36,8 @@ const WAYS: [(&str, Way); 23] = [
     ("sudo", Ssh("alice", "sudo printenv OPENAI_API_KEY")),
     ("sudo -i", Ssh("alice", "sudo -i printenv OPENAI_API_KEY")),
     ("sudo -u", Root("sudo -u zoe printenv OPENAI_API_KEY")),
-    ("cron", Cron("alice")),
-    ("cron, root", Cron("root")),
+    ("cron", AtBoot("cron-alice")),
+    ("cron, root", AtBoot("cron-root")),
     ("systemd unit", Root("systemd-run -q --wait --pipe -p EnvironmentFile=-/run/keyfob/env printenv OPENAI_API_KEY")),
     (
         "systemd unit with a PAM session",
@@ -49,23 +50,39 @@ const WAYS: [(&str, Way); 23] = [
 ];
 
 /// For `Boot::files`: what has to be there when the machine boots.
-pub const FILES: [(&str, &str); 1] = [(
-    "/etc/cron.d/ways-in",
-    "@reboot alice printenv OPENAI_API_KEY >/dev/shm/alice; echo $? >/dev/shm/alice.code\n\
-     @reboot root printenv OPENAI_API_KEY >/dev/shm/root; echo $? >/dev/shm/root.code\n",
-)];
+pub const FILES: [(&str, &str); 3] = [
+    (
+        "/etc/cron.d/ways-in",
+        "@reboot alice printenv OPENAI_API_KEY >/dev/shm/cron-alice; echo $? >/dev/shm/cron-alice.code\n\
+         @reboot root printenv OPENAI_API_KEY >/dev/shm/cron-root; echo $? >/dev/shm/cron-root.code\n",
+    ),
+    (
+        "/etc/systemd/system/serial-getty@.service.d/ways-in.conf",
+        "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin alice --noclear %I vt220\n",
+    ),
+    (
+        "/etc/profile.d/zz-ways-in.sh",
+        "[ \"$(tty)\" != /dev/ttyS0 ] ||\n\
+         { printenv OPENAI_API_KEY >/dev/shm/serial; echo $? >/dev/shm/serial.code; }\n",
+    ),
+];
 
 /// Tries each way; tells for each whether the value came, whole.
 pub fn ways_in(machine: &mut Machine) -> Vec<(&'static str, bool)> {
     let mut tried = Vec::new();
     for (name, way) in WAYS {
+        if machine.kind == Kind::Nspawn && matches!(way, AtBoot("serial")) {
+            continue;
+        }
         let (code, printed) = match way {
             Ssh(user, command) => machine.ssh(user, command),
             Root(command) => machine.sh(command),
             Terminal(user) => {
                 machine.sh(&format!("echo 'printenv OPENAI_API_KEY; exit' | script -qec 'login -f {user}' /dev/null"))
             }
-            Cron(user) => machine.sh(&format!("cat /dev/shm/{user}; exit $(cat /dev/shm/{user}.code)")),
+            AtBoot(file) => machine.sh(&format!(
+                "cd /dev/shm; timeout 60 sh -c 'until [ -s {file}.code ]; do sleep 0.1; done'; cat {file}; exit $(cat {file}.code)"
+            )),
         };
         // printenv says 1 where there is none. Anything else: nobody came in.
         assert!(code == 0 || code == 1, "{name}: {code} {printed}");
