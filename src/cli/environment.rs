@@ -4,12 +4,12 @@ use super::{
     args::{Env, Sure},
     failure::{Done, Failure},
     input,
-    output::{Out, plain},
+    output::Out,
     remote::Remote,
     views,
 };
 use crate::{
-    domain::{name::EnvironmentName, suspicion, variable::Variable},
+    domain::{name::EnvironmentName, plain::plain, suspicion, variable::Variable},
     wire::v1,
 };
 

@@ -8,6 +8,7 @@ pub mod env_file;
 pub mod identity;
 pub mod join;
 pub mod name;
+pub mod plain;
 pub mod policy;
 pub mod reserved;
 pub mod resolve;
