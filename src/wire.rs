@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{identity, resolve, value};
+use crate::domain::{boot, identity, resolve, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -106,6 +106,36 @@ impl v1::Role {
             Self::Orchestrator => Some(identity::Role::Orchestrator),
             Self::Operator => Some(identity::Role::Operator),
         }
+    }
+}
+
+impl From<boot::BootPolicy> for v1::BootPolicy {
+    fn from(policy: boot::BootPolicy) -> Self {
+        let on_failure = policy.on_failure.map_or(v1::OnFailure::Unspecified, Into::into);
+        Self { deadline_seconds: policy.deadline.unwrap_or(0).into(), on_failure: on_failure.into() }
+    }
+}
+
+impl From<boot::OnFailure> for v1::OnFailure {
+    fn from(on_failure: boot::OnFailure) -> Self {
+        match on_failure {
+            boot::OnFailure::Block => Self::Block,
+            boot::OnFailure::Continue => Self::Continue,
+        }
+    }
+}
+
+impl TryFrom<v1::BootPolicy> for boot::BootPolicy {
+    type Error = boot::BadPolicy;
+
+    fn try_from(policy: v1::BootPolicy) -> Result<Self, boot::BadPolicy> {
+        let on_failure = match v1::OnFailure::try_from(policy.on_failure) {
+            Ok(v1::OnFailure::Unspecified) => None,
+            Ok(v1::OnFailure::Block) => Some(boot::OnFailure::Block),
+            Ok(v1::OnFailure::Continue) => Some(boot::OnFailure::Continue),
+            Err(_) => return Err(boot::BadPolicy::OnFailure),
+        };
+        Self::new(policy.deadline_seconds.into(), on_failure)
     }
 }
 

@@ -3,7 +3,10 @@
 use serde_json::{Value as Json, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::wire::v1;
+use crate::{
+    domain::boot::{BootPolicy, OnFailure},
+    wire::v1,
+};
 
 /// RFC 3339, UTC, as exact as it came.
 pub fn time(at: &Option<prost_types::Timestamp>) -> Option<String> {
@@ -163,6 +166,7 @@ pub fn environment(e: &v1::Environment) -> Json {
         "name": e.name,
         "version": e.version,
         "variables": variables,
+        "boot": boot(&e.boot.unwrap_or_default()),
         "description": e.description,
         "created_at": time(&e.created_at),
         "updated_at": time(&e.updated_at),
@@ -179,7 +183,54 @@ pub fn environment_version(v: &v1::EnvironmentVersion) -> Json {
         "created_at": time(&v.created_at),
         "restored_from": (v.restored_from != 0).then_some(v.restored_from),
         "changes": changes,
+        "boot": v.boot.map(|b| json!({
+            "before": boot(&b.before.unwrap_or_default()),
+            "after": boot(&b.after.unwrap_or_default()),
+        })),
     })
+}
+
+fn on_failure(b: &v1::BootPolicy) -> Option<&'static str> {
+    match b.on_failure() {
+        v1::OnFailure::Unspecified => None,
+        v1::OnFailure::Block => Some(OnFailure::Block.as_str()),
+        v1::OnFailure::Continue => Some(OnFailure::Continue.as_str()),
+    }
+}
+
+/// What is unsaid is null.
+fn boot(b: &v1::BootPolicy) -> Json {
+    json!({
+        "deadline_seconds": (b.deadline_seconds != 0).then_some(b.deadline_seconds),
+        "on_failure": on_failure(b),
+    })
+}
+
+/// What is unsaid is shown as what it comes to.
+pub fn boot_fields(b: &v1::BootPolicy) -> [(&'static str, String); 2] {
+    let deadline = match b.deadline_seconds {
+        0 => format!("{} s (default)", BootPolicy::DEFAULT_DEADLINE),
+        seconds => format!("{seconds} s"),
+    };
+    let on_failure = on_failure(b)
+        .map_or_else(|| format!("{} (default)", BootPolicy::default().on_failure().as_str()), str::to_owned);
+    [("boot.deadline", deadline), ("boot.on_failure", on_failure)]
+}
+
+/// As a history tells of variables. No variable has a dot.
+pub fn boot_changes(v: &v1::EnvironmentVersion) -> Vec<v1::VariableChange> {
+    let Some(v1::BootPolicyChange { before, after }) = v.boot else { return vec![] };
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let deadline = |b: &v1::BootPolicy| (b.deadline_seconds != 0).then(|| b.deadline_seconds.to_string());
+    let on_failure = |b: &v1::BootPolicy| on_failure(b).map(str::to_owned);
+    [
+        ("boot.deadline", deadline(&before), deadline(&after)),
+        ("boot.on_failure", on_failure(&before), on_failure(&after)),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(what, before, after)| v1::VariableChange { variable: what.into(), before, after })
+    .collect()
 }
 
 pub fn session_state(s: v1::SessionState) -> &'static str {

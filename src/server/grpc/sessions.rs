@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     domain::{
-        boot::BootPolicy,
         identity::{Role, Subject},
         join::Audience,
         name::{EnvironmentName, Id, OrgName, UserName},
@@ -41,7 +40,7 @@ impl SessionService for SessionCalls {
             "" => None,
             name => Some(UserName::parse(name).map_err(|e| Error::Invalid(e.to_string()))?),
         };
-        let (session, token) = self
+        let (session, boot, token) = self
             .0
             .store
             .write(move |tx| {
@@ -54,13 +53,13 @@ impl SessionService for SessionCalls {
                 let target = Target::Session { id: id.clone(), user: user.clone() };
                 let grant =
                     tx.admit(caller.org(), decide(&caller, Action::SessionCreate, &target), "session", facts)?;
-                let session = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
+                let (session, boot) = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
                 let token = tx.create_join_token(&grant, &Subject::Session(id), session.join_expires_at)?;
-                Ok((Shown::of(tx, session), token))
+                Ok((Shown::of(tx, session), boot, token))
             })
             .await?;
         let join_expires_at = Some(timestamp(session.row.join_expires_at));
-        let join = self.0.join_text(Audience::Session, token, BootPolicy::default());
+        let join = self.0.join_text(Audience::Session, token, boot);
         Ok(Response::new(v1::CreateSessionResponse { session: Some(session.into()), join, join_expires_at }))
     }
 

@@ -99,6 +99,8 @@ CREATE TABLE environment_versions (
   name          TEXT NOT NULL,
   version       BIGINT NOT NULL,
   variables     TEXT NOT NULL, -- JSON object, keys in order
+  deadline      BIGINT NOT NULL, -- of the boot policy, in seconds; 0 unsaid
+  on_failure    TEXT NOT NULL, -- '' unsaid
   created_by    TEXT NOT NULL,
   created_at    BIGINT NOT NULL,
   restored_from BIGINT NOT NULL DEFAULT 0,

@@ -2,6 +2,7 @@
 
 use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
+    boot::BootPolicy,
     identity::{Role, Subject},
     name::{EnvironmentName, Id, OrgName, UserName},
     policy::{Action, Target},
@@ -95,7 +96,8 @@ impl Tx<'_> {
         self.all(&sql, bind![view.org(), user, environment, all, self.now, at, id, i64::from(limit)], session_row)
     }
 
-    /// Makes a session for a person (none: automation) in the newest version of an environment.
+    /// Makes a session for a person (none: automation) in the newest version of an environment; gives it, and that
+    /// version's boot policy.
     pub fn create_session(
         &self,
         grant: &Grant,
@@ -103,7 +105,7 @@ impl Tx<'_> {
         user: Option<&UserName>,
         environment: &EnvironmentName,
         join_ttl: i64,
-    ) -> Result<SessionRow, Error> {
+    ) -> Result<(SessionRow, BootPolicy), Error> {
         grant.covers(Action::SessionCreate, &format!("session/{id}"))?;
         let org = grant.org();
         if let Some(name) = user {
@@ -116,8 +118,8 @@ impl Tx<'_> {
                 }
             }
         }
-        let version = match self.environment(org, environment)? {
-            Some(found) => found.version,
+        let (version, boot) = match self.environment(org, environment)? {
+            Some(found) => (found.version, found.boot),
             None => {
                 return Err(Error::NotFound(format!(
                     "there is no environment `{environment}`; `keyfob env list` shows them"
@@ -129,7 +131,8 @@ impl Tx<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             bind![org, &id, user.map_or("", UserName::as_str), environment.as_str(), version, grant.actor(), self.now, self.now + join_ttl],
         )?;
-        self.session(org, &id)?.ok_or(Error::Internal("a session that was just made"))
+        let session = self.session(org, &id)?.ok_or(Error::Internal("a session that was just made"))?;
+        Ok((session, boot))
     }
 
     /// Ends or, by the grant's action, revokes a session. One that has ended stays as it is.
