@@ -10,6 +10,7 @@ pub mod join;
 pub mod name;
 pub mod plain;
 pub mod policy;
+pub mod report;
 pub mod reserved;
 pub mod resolve;
 pub mod suspicion;
