@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{boot, identity, resolve, value};
+use crate::domain::{boot, identity, report, resolve, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -136,6 +136,34 @@ impl TryFrom<v1::BootPolicy> for boot::BootPolicy {
             Err(_) => return Err(boot::BadPolicy::OnFailure),
         };
         Self::new(policy.deadline_seconds.into(), on_failure)
+    }
+}
+
+impl From<report::Phase> for v1::Phase {
+    fn from(phase: report::Phase) -> Self {
+        match phase {
+            report::Phase::Enrolling => Self::Enrolling,
+            report::Phase::Fetching => Self::Fetching,
+            report::Phase::Ready => Self::Ready,
+            report::Phase::Degraded => Self::Degraded,
+            report::Phase::Refused => Self::Refused,
+            report::Phase::Failed => Self::Failed,
+        }
+    }
+}
+
+impl v1::Phase {
+    /// `None` where no phase is said.
+    pub fn to_domain(self) -> Option<report::Phase> {
+        match self {
+            Self::Unspecified => None,
+            Self::Enrolling => Some(report::Phase::Enrolling),
+            Self::Fetching => Some(report::Phase::Fetching),
+            Self::Ready => Some(report::Phase::Ready),
+            Self::Degraded => Some(report::Phase::Degraded),
+            Self::Refused => Some(report::Phase::Refused),
+            Self::Failed => Some(report::Phase::Failed),
+        }
     }
 }
 

@@ -55,6 +55,15 @@ CREATE TABLE sessions (
   content_id          TEXT,
   ended_at            BIGINT,
   revoked             BIGINT NOT NULL DEFAULT 0,
+  -- what its agent reported last; all NULL before the first report
+  reported_at         BIGINT,
+  phase               TEXT,
+  installed           TEXT, -- the bundle; '' for none
+  memory_rung         TEXT,
+  files_rung          TEXT,
+  last_error          TEXT,
+  last_error_names    BIGINT, -- it may name a secret
+  agent_version       TEXT,
   PRIMARY KEY (org, id)
 );
 CREATE INDEX sessions_newest ON sessions (org, created_at, id);
