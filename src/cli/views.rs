@@ -257,7 +257,42 @@ pub fn session(s: &v1::Session) -> Json {
         "fetched_at": time(&s.fetched_at),
         "bundle_version": some(&s.bundle_version),
         "ended_at": time(&s.ended_at),
+        "agent": s.agent.as_ref().map(|a| json!({
+            "phase": phase(a.phase()),
+            "bundle_version": some(&a.bundle_version),
+            "memory": some(&a.memory_rung),
+            "files": some(&a.files_rung),
+            "last_error": some(&a.last_error),
+            "last_error_hidden": error_hidden(a),
+            "version": some(&a.agent_version),
+            "reported_at": time(&s.reported_at),
+        })),
     })
+}
+
+pub fn phase(p: v1::Phase) -> &'static str {
+    p.to_domain().map_or("unknown", |phase| phase.as_str())
+}
+
+/// Its agent reported an error that may name a secret, and whoever asks may not know of it.
+fn error_hidden(a: &v1::AgentStatus) -> bool {
+    a.last_error_names && a.last_error.is_empty()
+}
+
+/// What its agent reported; empty before the first report.
+pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
+    let a = s.agent.clone().unwrap_or_default();
+    let error =
+        if error_hidden(&a) { "(may name a secret: the session's user sees it)".to_owned() } else { a.last_error };
+    [
+        ("phase", s.agent.as_ref().map_or("", |a| phase(a.phase())).into()),
+        ("installed", a.bundle_version),
+        ("memory", a.memory_rung),
+        ("files", a.files_rung),
+        ("last error", error),
+        ("agent", a.agent_version),
+        ("reported", short_time(&s.reported_at)),
+    ]
 }
 
 pub fn role(r: v1::Role) -> &'static str {
