@@ -6,8 +6,7 @@ use std::{fmt, io, process::ExitCode};
 
 use tonic::{Code, Status};
 
-use super::output::plain;
-use crate::client;
+use crate::{client, domain::plain::plain};
 
 pub type Done<T = ()> = Result<T, Failure>;
 
