@@ -21,4 +21,4 @@ mod run;
 pub mod runtime_dir;
 mod source;
 
-pub use program::main;
+pub use program::{command, main};
