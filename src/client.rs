@@ -6,7 +6,10 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{
+    CertificateError,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
+};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tonic::{
@@ -31,6 +34,8 @@ pub enum Error {
     Unreachable { address: String, cause: String },
     /// Something answered, but it is not the server that this client was told to trust. Never worth trying again.
     Untrusted { address: String, cause: String },
+    /// A certificate that is not valid at this machine's time. Worth trying again: a VM's clock is often set late.
+    Clock { cause: &'static str },
     /// The server's own answer.
     Status(Status),
     /// Something on this side: no randomness, an unusable key.
@@ -43,6 +48,12 @@ impl fmt::Display for Error {
             Self::Unreachable { address, cause } => write!(f, "can't reach the control plane at {address}: {cause}"),
             Self::Untrusted { address, cause } => {
                 write!(f, "what answers at {address} is not the control plane this client was told to trust: {cause}")
+            }
+            Self::Clock { cause } => {
+                write!(
+                    f,
+                    "this machine's clock and the control plane's do not agree ({cause}); set it, by NTP for example"
+                )
             }
             Self::Status(status) => f.write_str(status.message()),
             Self::Local(cause) => f.write_str(cause),
@@ -62,7 +73,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Clock { .. } => true,
             Self::Status(s) => matches!(
                 s.code(),
                 Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Unknown
@@ -145,9 +156,7 @@ fn credentials(
     let not_after = not_after
         .and_then(|t| OffsetDateTime::from_unix_timestamp(t.seconds).ok())
         .filter(|end| *end > now)
-        .ok_or_else(|| {
-            Error::Local("the certificate has expired already: compare this machine's clock with the server's".into())
-        })?;
+        .ok_or(Error::Clock { cause: "the certificate it gave has expired already" })?;
     let der = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect::<Vec<_>>();
     Ok(Credentials {
         key: Zeroizing::new(key.serialize_der()),
@@ -212,12 +221,11 @@ fn connect_error(address: &str, error: &(dyn std::error::Error + 'static)) -> Er
             .downcast_ref::<rustls::Error>()
             .or_else(|| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
         match tls {
-            Some(rustls::Error::InvalidCertificate(
-                rustls::CertificateError::NotValidYet | rustls::CertificateError::Expired,
-            )) => {
-                let cause =
-                    "its certificate is not valid at this time: compare this machine's clock with the server's".into();
-                return Error::Untrusted { address, cause };
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidYet)) => {
+                return Error::Clock { cause: "its certificate is not valid yet" };
+            }
+            Some(rustls::Error::InvalidCertificate(CertificateError::Expired)) => {
+                return Error::Clock { cause: "its certificate has expired" };
             }
             Some(
                 e @ (rustls::Error::InvalidCertificate(_)

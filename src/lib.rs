@@ -30,6 +30,7 @@
 //! - `tls`: TLS 1.3 for both ends. Peers are known by the SPIFFE name in their certificate, not by host name.
 //! - `memory`: memory that is neither swapped nor dumped. The only `unsafe` of the package.
 //! - `agent`: join string -> identity -> bundle -> files. [`cli`]: one function per verb. Both are clients.
+//! - `pam`: the PAM module, a library of its own: `environ` -> the session that opens. Uses the domain and nothing else.
 //! - `server`: `edge` (connections) -> `grpc` (decode, decide, act, encode) -> `store` (rows; one writer that groups
 //!   commits) with `vault` (envelope encryption), `keyring`, `ca` beside it.
 //!
@@ -61,6 +62,8 @@ pub mod harden;
 pub mod logs;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "pam")]
+pub mod pam;
 #[cfg(any(feature = "agent", feature = "cli", feature = "server"))]
 mod panics;
 #[cfg(feature = "seal")]

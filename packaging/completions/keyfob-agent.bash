@@ -16,6 +16,9 @@ _keyfob__agent() {
             ",$1")
                 cmd="keyfob__agent"
                 ;;
+            keyfob__agent,doctor)
+                cmd="keyfob__agent__subcmd__doctor"
+                ;;
             keyfob__agent,exec)
                 cmd="keyfob__agent__subcmd__exec"
                 ;;
@@ -25,11 +28,17 @@ _keyfob__agent() {
             keyfob__agent,mount)
                 cmd="keyfob__agent__subcmd__mount"
                 ;;
+            keyfob__agent,probe)
+                cmd="keyfob__agent__subcmd__probe"
+                ;;
             keyfob__agent,run)
                 cmd="keyfob__agent__subcmd__run"
                 ;;
             keyfob__agent,unmount)
                 cmd="keyfob__agent__subcmd__unmount"
+                ;;
+            keyfob__agent__subcmd__help,doctor)
+                cmd="keyfob__agent__subcmd__help__subcmd__doctor"
                 ;;
             keyfob__agent__subcmd__help,exec)
                 cmd="keyfob__agent__subcmd__help__subcmd__exec"
@@ -39,6 +48,9 @@ _keyfob__agent() {
                 ;;
             keyfob__agent__subcmd__help,mount)
                 cmd="keyfob__agent__subcmd__help__subcmd__mount"
+                ;;
+            keyfob__agent__subcmd__help,probe)
+                cmd="keyfob__agent__subcmd__help__subcmd__probe"
                 ;;
             keyfob__agent__subcmd__help,run)
                 cmd="keyfob__agent__subcmd__help__subcmd__run"
@@ -53,12 +65,46 @@ _keyfob__agent() {
 
     case "${cmd}" in
         keyfob__agent)
-            opts="-h -V --config --help --version run exec mount unmount help"
+            opts="-h -V --config --help --version run exec doctor probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__doctor)
+            opts="-o -h --dir --user --cron --output --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -97,8 +143,22 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__help)
-            opts="run exec mount unmount help"
+            opts="run exec doctor probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -139,6 +199,20 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__help__subcmd__mount)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__probe)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -199,6 +273,24 @@ _keyfob__agent() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__probe)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

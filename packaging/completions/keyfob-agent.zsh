@@ -58,6 +58,27 @@ _arguments "${_arguments_options[@]}" : \
 '*::command -- The command and its arguments:_default' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--dir=[The runtime directory \[default\: files.dir of the configuration, else /run/keyfob\]]:DIR:_files' \
+'--user=[Whose ways in to try \[default\: the first of the session'\''s group, else the first person of the machine\]]:USER:_default' \
+'-o+[How to print it]:OUTPUT:(table json)' \
+'--output=[How to print it]:OUTPUT:(table json)' \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'--cron[Also try a cron job, which takes up to a minute]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(probe)
+_arguments "${_arguments_options[@]}" : \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':salt:_default' \
+'*::names:_default' \
+&& ret=0
+;;
 (mount)
 _arguments "${_arguments_options[@]}" : \
 '--dir=[The runtime directory \[default\: files.dir of the configuration, else /run/keyfob\]]:DIR:_files' \
@@ -96,6 +117,14 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(probe)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (mount)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -122,11 +151,18 @@ _keyfob-agent_commands() {
     local commands; commands=(
 'run:Enrol, fetch the session'\''s bundle, write its files; then stay, renew the identity, and wipe the files when stopped' \
 'exec:Run a command with the session'\''s variables in its environment' \
+'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
+'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'keyfob-agent commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__doctor_commands] )) ||
+_keyfob-agent__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent doctor commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__exec_commands] )) ||
 _keyfob-agent__subcmd__exec_commands() {
@@ -138,11 +174,18 @@ _keyfob-agent__subcmd__help_commands() {
     local commands; commands=(
 'run:Enrol, fetch the session'\''s bundle, write its files; then stay, renew the identity, and wipe the files when stopped' \
 'exec:Run a command with the session'\''s variables in its environment' \
+'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
+'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'keyfob-agent help commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__doctor_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help doctor commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__exec_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__exec_commands() {
@@ -159,6 +202,11 @@ _keyfob-agent__subcmd__help__subcmd__mount_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help mount commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__probe_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__probe_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help probe commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__run_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__run_commands() {
     local commands; commands=()
@@ -173,6 +221,11 @@ _keyfob-agent__subcmd__help__subcmd__unmount_commands() {
 _keyfob-agent__subcmd__mount_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent mount commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__probe_commands] )) ||
+_keyfob-agent__subcmd__probe_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent probe commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__run_commands] )) ||
 _keyfob-agent__subcmd__run_commands() {

@@ -13,7 +13,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::runtime_dir::MANIFEST;
-use crate::domain::env_file::Format;
+use crate::domain::{env_file::Format, environ};
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -36,18 +36,19 @@ pub fn exec(dir: &Path, wait: Duration, command: &[OsString]) -> Failure {
         }
         std::thread::sleep(LOOK);
     }
-    let environ = dir.join(Format::Environ.file_name());
-    let bytes = match fs::read(&environ) {
+    let file = dir.join(Format::Environ.file_name());
+    let bytes = match fs::read(&file) {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(e) => {
-            return Failure(format!("{}: {e}; its readers are root and the session's group", environ.display()), 1);
+            return Failure(format!("{}: {e}; its readers are root and the session's group", file.display()), 1);
         }
     };
     let Some((program, arguments)) = command.split_first() else { return Failure("no command".into(), 2) };
-    let variables = bytes.split(|b| *b == 0).filter_map(|entry| {
-        let at = entry.iter().position(|b| *b == b'=')?;
-        Some((OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..])))
-    });
+    let variables = match environ::parse(&bytes) {
+        Ok(variables) => variables,
+        Err(e) => return Failure(format!("{}: {e}", file.display()), 1),
+    };
+    let variables = variables.iter().map(|(variable, value)| (variable.as_str(), OsStr::from_bytes(value)));
     let error = Command::new(program).args(arguments).envs(variables).exec();
     let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
     Failure(format!("{}: {error}", program.display()), code)

@@ -9,6 +9,7 @@
 //! install part of a bundle.
 
 mod config;
+mod doctor;
 mod exec;
 mod fetch;
 pub mod files;

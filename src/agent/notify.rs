@@ -18,6 +18,12 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("wiping the files")]);
 }
 
+/// Asks for as long as the agent means to try, and a little more to say why it gives up.
+pub fn patience(left: Duration) {
+    let longest = (left + Duration::from_secs(15)).as_micros();
+    tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(longest).unwrap_or(u32::MAX))]);
+}
+
 /// Each message is a list of lines: a line end in one would begin another.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")

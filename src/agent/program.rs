@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
     config::Config,
-    exec, notify, run, runtime_dir,
+    doctor, exec, notify, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
     source,
 };
@@ -55,6 +55,13 @@ enum Command {
     /// For harnesses that start programs directly, past every login and shell. Ends with the command's own exit code; 127
     /// when it is not found, 126 when it can't be run, 1 when there are no secrets.
     Exec(Exec),
+    /// Go in each way there is, and tell which of the session's variables are set there
+    ///
+    /// Logins by su, sudo and ssh, shells, services, a command by exec, and with --cron a job: for each, how many variables
+    /// are set as they were installed, and which are not. Never a value. Ends with 1 where something is missing. As root.
+    Doctor(Doctor),
+    #[command(hide = true)]
+    Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
     Mount(Mount),
     /// Unmount the runtime directory if the agent has emptied it; needs root
@@ -107,6 +114,28 @@ struct Exec {
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<OsString>,
+}
+
+#[derive(Args)]
+struct Doctor {
+    /// The runtime directory [default: files.dir of the configuration, else /run/keyfob]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Whose ways in to try [default: the first of the session's group, else the first person of the machine]
+    #[arg(long)]
+    user: Option<String>,
+    /// Also try a cron job, which takes up to a minute
+    #[arg(long)]
+    cron: bool,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
 }
 
 #[derive(Args)]
@@ -172,6 +201,16 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Exec(Exec { dir: given, wait, command }) => {
             let exec::Failure(message, code) = exec::exec(&dir(given), Duration::from_secs(wait.into()), &command);
             return fail(&message, code);
+        }
+        Command::Doctor(Doctor { dir: given, user, cron, output }) => {
+            let asked = doctor::Asked { dir: dir(given), user, cron, json: output == Output::Json };
+            match doctor::run(&asked) {
+                Ok(healthy) => return ExitCode::from(u8::from(!healthy)),
+                Err(error) => Err(Error::Local(error)),
+            }
+        }
+        Command::Probe { salt, names } => {
+            doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))
         }
         Command::Mount(Mount { dir: given, user, group }) => {
             let group = group.or(config.files.group.clone()).unwrap_or_else(|| "keyfob".into());

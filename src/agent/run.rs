@@ -107,17 +107,22 @@ impl Agent {
 
     /// From nothing to the files, within the deadline. Gives what there is to say of it.
     async fn boot(&mut self) -> Result<String, Error> {
-        let until = |policy: BootPolicy, started| started + Duration::from_secs(policy.deadline().into());
         if self.enrolled.is_none() {
             // First of all: it tells how long to try.
             notify::status("looking for the join string");
-            let deadline = until(self.policy(), self.started);
+            let deadline = self.deadline();
             let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
-            let found =
-                retry::until(Some(deadline), "looking for the join string", async || source::find(file, config).await);
-            self.join = Some(found.await?);
+            let look = async || source::find(file, config).await;
+            self.join = Some(retry::until(Some(deadline), "looking for the join string", look).await?);
         }
-        self.install_until(Some(until(self.policy(), self.started))).await
+        let deadline = self.deadline();
+        self.install_until(Some(deadline)).await
+    }
+
+    fn deadline(&self) -> Instant {
+        let deadline = self.started + Duration::from_secs(self.policy().deadline().into());
+        notify::patience(deadline.saturating_duration_since(Instant::now()));
+        deadline
     }
 
     /// The VM opens without its secrets, visibly, and gets them later if that can be.

@@ -120,6 +120,7 @@ impl From<client::Error> for Failure {
             client::Error::Untrusted { .. } => {
                 Self::Told { exit: REFUSED, code: "untrusted", message: error.to_string() }
             }
+            client::Error::Clock { .. } => Self::Told { exit: REFUSED, code: "clock", message: error.to_string() },
             client::Error::Local(cause) => Self::local(cause),
         }
     }
@@ -159,6 +160,7 @@ mod tests {
             (Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))).into(), 3, "unreachable"),
             (client::Error::Unreachable { address: address(), cause: "refused".into() }.into(), 3, "unreachable"),
             (client::Error::Untrusted { address: address(), cause: "other CA".into() }.into(), 1, "untrusted"),
+            (client::Error::Clock { cause: "expired" }.into(), 1, "clock"),
             (Failure::usage("x"), 2, "usage"),
             (Failure::local("x"), 1, "failed"),
             (writing(io::ErrorKind::BrokenPipe.into()), 141, "broken_pipe"),

@@ -137,6 +137,11 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
+    /// What to say of the next entry where it can't be read.
+    pub fn unreadable(&self) -> Broken {
+        Broken { sequence: self.next, problem: "can't be read" }
+    }
+
     /// Compares the end of the chain with its authenticated head; gives the number of entries and the last hash.
     pub fn finish(self, head: Option<(u64, Hash)>) -> Result<(u64, Hash), Broken> {
         let read = self.next - 1;

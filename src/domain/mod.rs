@@ -5,6 +5,7 @@ pub mod audit;
 pub mod boot;
 pub mod dotenv;
 pub mod env_file;
+pub mod environ;
 pub mod identity;
 pub mod join;
 pub mod name;

@@ -12,6 +12,11 @@ use zeroize::Zeroizing;
 pub const MAX_VALUE: usize = 64 * 1024;
 /// All values of one bundle together, in bytes.
 pub const MAX_BUNDLE: usize = 1024 * 1024;
+/// How many variables a session gets at the most from each source, 900 in all: at a session's thousandth sshd ends it
+/// ("too many env vars"), and some are sshd's own.
+pub const MAX_SHARED: usize = 400;
+pub const MAX_PRIVATE: usize = 300;
+pub const MAX_ENVIRONMENT: usize = 200;
 
 /// Bytes that must not be printed, owned and wiped.
 pub struct Value(Zeroizing<Vec<u8>>);

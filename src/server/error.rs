@@ -33,13 +33,48 @@ pub enum Error {
         org: OrgName,
         id: Id,
         name: String,
-        problem: &'static str,
+        flaw: Flaw,
     },
     /// Everything that is wrong with an import; none of it was stored.
     Import(Vec<crate::wire::v1::ImportProblem>),
     /// The store can't be read or written.
     Store(String),
     Internal(&'static str),
+}
+
+/// What is wrong with a stored secret. Each says what heals it: a new value is only ever stored under facts that are proven,
+/// or somebody's edit of them would be sealed with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// What the row says of itself is not what was stored with its key.
+    Row,
+    /// Genuine, but something newer is on record about this secret.
+    Older,
+    /// The row is genuine, the value in it is not.
+    Value,
+    /// The keyring does not have the key of this name.
+    NoKey(String),
+}
+
+impl Flaw {
+    fn problem(&self) -> String {
+        match self {
+            Self::Row => "the row was altered, or stands in another's place".into(),
+            Self::Older => "an older row was put back".into(),
+            Self::Value => "the value was altered".into(),
+            Self::NoKey(key) => format!("its key `{key}` is not in the keyring"),
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Row | Self::Older => "Delete it and create it again, and look for who writes to the database",
+            Self::Value => "Rotate it, and look for who writes to the database",
+            Self::NoKey(_) => {
+                "Put that key back into the keyring; if it is lost, delete the secret and create it again"
+            }
+        }
+    }
 }
 
 impl Error {
@@ -52,13 +87,13 @@ impl Error {
     pub fn fact(&self) -> Option<(OrgName, Fact)> {
         match self {
             Self::Refused { org, fact, .. } => Some((org.clone(), (**fact).clone())),
-            Self::Altered { org, id, problem, .. } => {
+            Self::Altered { org, id, flaw, .. } => {
                 let fact = Fact {
                     actor: "server".into(),
                     action: "secret.integrity",
                     target: format!("secret/{id}"),
                     outcome: Outcome::Refused,
-                    detail: [("problem", (*problem).to_owned())].into(),
+                    detail: [("problem", flaw.problem())].into(),
                 };
                 Some((org.clone(), fact))
             }
@@ -80,10 +115,13 @@ impl fmt::Display for Error {
             | Self::Corrupt(text)
             | Self::Store(text) => f.write_str(text),
             Self::Import(problems) => write!(f, "{} of the secrets can't be stored", problems.len()),
-            Self::Altered { id, name, problem, .. } => write!(
-                f,
-                "the stored secret `{name}` ({id}) fails its integrity check ({problem}); it was refused. Rotate it, and look for who writes to the database"
-            ),
+            Self::Altered { id, name, flaw, .. } => {
+                let (problem, remedy) = (flaw.problem(), flaw.remedy());
+                write!(
+                    f,
+                    "the stored secret `{name}` ({id}) fails its integrity check ({problem}); it was refused. {remedy}"
+                )
+            }
         }
     }
 }
@@ -92,8 +130,15 @@ impl std::error::Error for Error {}
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
         // SQLite's texts name tables and columns, never what is bound to a statement.
-        Self::Store(error.to_string())
+        match error {
+            // Not of the type that the schema says: the store works, but somebody else wrote to it.
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => {
+                Self::Corrupt(format!("a stored row can't be read: {error}"))
+            }
+            _ => Self::Store(error.to_string()),
+        }
     }
 }
 

@@ -101,9 +101,10 @@ impl Keyring {
         }
         match find(&keys) {
             Some(at) => Ok(with(&keys[at])),
-            None => {
-                Err(Error::Corrupt(format!("the keyring has no key `{id}`; put it back into {}", self.path.display())))
-            }
+            None => Err(Error::Precondition(format!(
+                "the keyring has no key `{id}`; put it back into {}",
+                self.path.display()
+            ))),
         }
     }
 }

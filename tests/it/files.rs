@@ -4,6 +4,7 @@
 //! process that made it.
 
 mod given;
+mod neighbours;
 
 use std::{
     env, fs,

@@ -3,9 +3,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use keyfob::wire::v1::{self, Role, Visibility};
+use keyfob::{
+    domain::value::{MAX_ENVIRONMENT, MAX_PRIVATE, MAX_SHARED},
+    wire::v1::{self, Role, Visibility},
+};
 
-use crate::world::{AgentRun, World};
+use crate::world::{AgentRun, World, plain};
 
 #[tokio::test]
 async fn a_secret_saved_here_is_a_variable_there() {
@@ -91,4 +94,43 @@ async fn who_gets_what() {
         let expected: Vec<(String, String)> = expected.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         assert_eq!(found, expected, "a session of {user:?}");
     }
+}
+
+#[tokio::test]
+async fn no_more_variables_than_a_session_can_be_given() {
+    let world = World::new().await;
+    let alice = world.person("alice", Role::Member).await;
+    let import = |visibility: Visibility, from: usize, count: usize, no_auto_install: bool| {
+        let item = |n: usize| v1::ImportItem { name: format!("secret-{n}"), value: Some(plain(b"value")), line: 1 };
+        let items = (from..from + count).map(item).collect();
+        let mut secrets = alice.secrets();
+        async move {
+            let request = v1::ImportSecretsRequest {
+                visibility: visibility.into(),
+                items,
+                no_auto_install,
+                ..Default::default()
+            };
+            let reply = secrets.import_secrets(request).await.expect("an answer").into_inner();
+            reply.problems.first().map(|problem| problem.reason.clone())
+        }
+    };
+    for (visibility, most) in [(Visibility::Shared, MAX_SHARED), (Visibility::Private, MAX_PRIVATE)] {
+        assert_eq!(import(visibility, 0, most, false).await, None);
+        assert_eq!(import(visibility, most, 1, true).await, None, "one that is not installed");
+        let refused = import(visibility, most + 1, 1, false).await.expect("one too many");
+        assert!(refused.contains("turn auto-install off for some"), "{refused}");
+    }
+    let variable = |n| v1::EnvironmentVariable { variable: format!("V{n}"), value: String::new() };
+    let set = |count| v1::UpdateEnvironmentRequest {
+        name: "default".into(),
+        set: (0..count).map(variable).collect(),
+        ..Default::default()
+    };
+    world.admin().environments().update_environment(set(MAX_ENVIRONMENT)).await.expect("as many as there may be");
+    let refused = world.admin().environments().update_environment(set(MAX_ENVIRONMENT + 1)).await.unwrap_err();
+    assert!(refused.message().contains("200 variables"), "{refused}");
+    let mut agent = world.agent_once(&world.session("alice", "default").await.join);
+    // Of one name, private and shared are one variable, and a private one that is not installed hides the shared one.
+    assert_eq!(agent.succeed().environ().len(), MAX_SHARED - 1 + MAX_ENVIRONMENT);
 }

@@ -4,6 +4,7 @@ mod world; // a control plane on a free port, people and agents, all of them the
 
 mod agent; // where its join string comes from, boot policy, exec, mounting
 mod canary; // one value through every path, searched in everything that is written
+mod chaos; // boots while the way to the server is cut, silent, late or another's
 mod cli; // transcripts of the CLI
 mod crash; // kill -9 under mixed writes
 mod demo;
@@ -14,6 +15,7 @@ mod line; // the whole line: a secret saved here is a variable in a shell there
 mod matrix; // who may call what: every call by every kind of caller
 mod memory; // no copy of a value in the memory of agent or server, by scanning it
 mod packaging; // what a package installs: units, pages, completions, the list of it
+mod pam; // the PAM module under real libpam, su, sudo, sshd; the snippets in the shells they are for
 mod shells; // hostile values through real shells and systemd's parser
 mod third_party; // a gRPC client that is not ours
 mod tokens; // join tokens under many redeemers, renewal, revocation // keyfob demo

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     env, fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -13,9 +13,14 @@ use std::{
 use clap_complete::Shell;
 use tempfile::TempDir;
 
-use crate::world::{AGENT, KEYFOB, SERVER};
+use crate::{
+    pam,
+    world::{AGENT, KEYFOB, SERVER},
+};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+/// Debian's name of an architecture; any will do.
+const TRIPLET: &str = "x86_64-linux-gnu";
 const UNITS: &str = "usr/lib/systemd/system";
 
 /// The units of this machine's systemd, and above them all three packages.
@@ -24,9 +29,15 @@ static TREE: LazyLock<TempDir> = LazyLock::new(|| {
     let units = tree.path().join("usr/lib/systemd");
     fs::create_dir_all(&units).unwrap();
     ok(Command::new("cp").arg("-a").arg("/lib/systemd/system").arg(&units));
+    let programs = tempfile::tempdir().expect("a temporary directory");
+    for program in [AGENT, KEYFOB, SERVER].map(Path::new) {
+        symlink(program, programs.path().join(program.file_name().unwrap())).unwrap();
+    }
+    let modules = programs.path().join("pam").join(TRIPLET).join("security");
+    fs::create_dir_all(&modules).unwrap();
+    symlink(pam::module(), modules.join("pam_keyfob.so")).unwrap();
     for package in ["keyfob-agent", "keyfob", "keyfob-server"] {
-        let programs = Path::new(AGENT).parent().unwrap();
-        ok(Command::new(repository("packaging/install")).arg(package).arg(tree.path()).arg(programs));
+        ok(Command::new(repository("packaging/install")).arg(package).arg(tree.path()).arg(programs.path()));
     }
     tree
 });
@@ -116,6 +127,8 @@ fn modes() {
         ("usr/bin/keyfob-server", 0o755),
         ("etc/keyfob/agent.toml", 0o644),
         ("usr/lib/systemd/system/user@.service.d/50-keyfob.conf", 0o644),
+        ("usr/lib/systemd/user-environment-generators/50-keyfob", 0o755),
+        (&format!("usr/lib/{TRIPLET}/security/pam_keyfob.so"), 0o644),
     ] {
         assert_eq!(fs::metadata(tree(path)).unwrap().permissions().mode() & 0o7777, mode, "{path}");
     }
@@ -145,7 +158,7 @@ fn pages_of_daemons_tell_all() {
 
 fn walk(command: &clap::Command, above: &str, flags: &mut BTreeSet<String>, verbs: &mut Vec<String>) {
     flags.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
-    for verb in command.get_subcommands() {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let name = format!("{above} {}", verb.get_name()).trim_start().to_owned();
         walk(verb, &name, flags, verbs);
         if !verb.has_subcommands() {

@@ -1,7 +1,7 @@
 //! Hostile values through the real consumers of the files: seven shells, and systemd's own parser. Every byte must arrive,
 //! and nothing may be executed.
 
-mod values;
+pub(crate) mod values;
 
 use std::{
     collections::BTreeMap,
@@ -160,7 +160,7 @@ fn what_a_shell_keeps_read_only_is_reserved() {
     assert!(open.is_empty(), "{}", open.join("\n"));
 }
 
-fn rendered(named: &[(Variable, &[u8])], format: Format) -> Vec<u8> {
+pub(crate) fn rendered(named: &[(Variable, &[u8])], format: Format) -> Vec<u8> {
     let mut out = Vec::new();
     let entries = named.iter().map(|(variable, value)| Entry::new(variable, value).expect("text"));
     render(entries, format, &mut |slice| {
@@ -184,7 +184,7 @@ fn consume(program: &str, arguments: &[&str], file: &Path, package: &str) -> Out
     command.output().unwrap_or_else(|e| panic!("{program}: {e}; install the package {package}"))
 }
 
-fn entries(environment: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn entries(environment: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let entries = environment.split(|b| *b == 0).filter_map(|entry| {
         let at = entry.iter().position(|b| *b == b'=')?;
         Some((String::from_utf8_lossy(&entry[..at]).into_owned(), entry[at + 1..].to_vec()))

@@ -14,11 +14,13 @@ use std::{
 use keyfob::{
     client::{self, Credentials},
     domain::join::{Audience, Join},
+    seal::{self, Purpose, RecipientKey},
     wire::v1,
 };
+use prost::Message;
 use tempfile::TempDir;
 use time::OffsetDateTime;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 pub const SERVER: &str = env!("CARGO_BIN_EXE_keyfob-server");
 pub const AGENT: &str = env!("CARGO_BIN_EXE_keyfob-agent");
@@ -147,6 +149,12 @@ impl World {
         self.server = Some(serve(&self.data(), &address, &[], &self.log).0);
     }
 
+    /// As [`World::restart_server`], with the admin connected again.
+    pub async fn restart(&mut self) {
+        self.restart_server();
+        self.admin.reconnect(&self.address).await;
+    }
+
     /// Waits for the server's own end; gives whether it ended well.
     pub fn terminate_server(&mut self) -> bool {
         let mut server = self.server.take().expect("the server runs");
@@ -230,6 +238,39 @@ impl Api {
             .into_inner()
             .secret
             .expect("a secret")
+    }
+}
+
+/// A bundle, opened.
+pub struct Opened {
+    pub sequence: u64,
+    pub contents: v1::BundleContents,
+}
+
+impl Opened {
+    /// Values by variable.
+    pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
+        self.contents.entries.iter().map(|e| (e.variable.clone(), e.value.to_vec())).collect()
+    }
+}
+
+impl Api {
+    /// A new connection with the same credentials, after the server was down.
+    pub async fn reconnect(&mut self, address: &str) {
+        self.channel = client::connect_as(address, &self.credentials).await.expect("a connection");
+    }
+
+    /// Fetches and opens the bundle of the session that this is.
+    pub async fn fetch(&self, org: &str, session: &str) -> Result<Opened, Status> {
+        let key = RecipientKey::generate().expect("randomness");
+        let nonce = vec![7; seal::NONCE_LEN];
+        let request = v1::FetchRequest { public_key: key.public().to_vec(), nonce: nonce.clone() };
+        let reply = self.bundle().fetch(request).await?.into_inner();
+        let v1::FetchResponse { encapsulated_key, ciphertext, bundle_version, sequence, .. } = reply;
+        let mut message = ciphertext.to_vec();
+        let purpose = Purpose::Bundle { org, session, bundle_version: &bundle_version, sequence, nonce: &nonce };
+        let len = key.open(&encapsulated_key, &mut message, &purpose).expect("sealed to this key, for this session");
+        Ok(Opened { sequence, contents: v1::BundleContents::decode(&message[..len]).expect("a bundle") })
     }
 }
 

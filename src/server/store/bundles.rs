@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Error, Grant, Tx, View, bind,
-    secrets::{ALTERED, COLUMNS, SecretRow, altered, secret_row},
+    secrets::{COLUMNS, SecretRow, altered, secret_row},
     sessions::SessionRow,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         value::Delivery,
         variable::Variable,
     },
-    server::vault::DataKey,
+    server::error::Flaw,
 };
 
 /// All that one session gets, opened.
@@ -78,7 +78,7 @@ impl Tx<'_> {
         let read = |row: &super::Row<'_>| {
             let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
             let secret = secret_row(row)?;
-            candidate(secret, |secret| Source::Secret(secret, sealed))
+            candidate(org, secret, |secret| Source::Secret(secret, sealed))
         };
         candidates.extend(self.all(&format!("{columns} AND owner = '' AND auto_install = 1"), bind![org], read)?);
         if !session.user.is_empty() {
@@ -94,6 +94,10 @@ impl Tx<'_> {
         let mut entries = Vec::new();
         for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
             if left_out.is_some() {
+                // It hides what is weaker, so it must be genuine too.
+                if let Source::Secret(row, sealed) = winner.what {
+                    self.data_key(org, &row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64)?;
+                }
                 continue;
             }
             let (value, secret) = match winner.what {
@@ -109,11 +113,8 @@ impl Tx<'_> {
     }
 
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
-        self.unrolled(org, row, i64::MAX as u64)?;
-        let bound = row.bound(org);
-        let key = DataKey::unwrap(self.keyring(), &sealed.kek_id, &bound, &sealed.wrapped_key)?
-            .map_err(|_| altered(org, row, ALTERED))?;
-        key.open_value(&bound, &sealed.ciphertext).map_err(|_| altered(org, row, ALTERED))
+        let key = self.data_key(org, row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64)?;
+        key.open_value(&row.bound(org), &sealed.ciphertext).map_err(|_| altered(org, row, Flaw::Value))
     }
 
     /// Puts a delivery on record, under the sequence of its audit entry.
@@ -154,7 +155,7 @@ impl Tx<'_> {
         let owner = private_of.map_or("", UserName::as_str);
         let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
         let mut candidates =
-            self.all(&sql, bind![org, owner], |row| candidate(secret_row(row)?, |_| Source::NotLoaded))?;
+            self.all(&sql, bind![org, owner], |row| candidate(org, secret_row(row)?, |_| Source::NotLoaded))?;
         for (variable, _) in self.environment_variables(org, environment, version)? {
             candidates.push(environment_candidate(variable, environment, &version.to_string(), Source::NotLoaded)?);
         }
@@ -195,9 +196,13 @@ impl Tx<'_> {
     }
 }
 
-fn candidate(secret: SecretRow, what: impl FnOnce(Box<SecretRow>) -> Source) -> Result<Candidate<Source>, Error> {
+fn candidate(
+    org: &OrgName,
+    secret: SecretRow,
+    what: impl FnOnce(Box<SecretRow>) -> Source,
+) -> Result<Candidate<Source>, Error> {
     Ok(Candidate {
-        variable: stored_variable(&secret.variable)?,
+        variable: stored_variable(&secret.variable).map_err(|_| altered(org, &secret, Flaw::Row))?,
         origin: secret.origin(),
         name: secret.name.clone(),
         version: secret.version.clone(),

@@ -6,7 +6,7 @@ use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
     name::{EnvironmentName, OrgName},
     policy::Action,
-    value::{self, MAX_VALUE},
+    value::{self, MAX_ENVIRONMENT, MAX_VALUE},
     variable::Variable,
 };
 
@@ -152,6 +152,9 @@ impl Tx<'_> {
                 )));
             }
             variables.insert(variable.to_string(), value.clone());
+        }
+        if variables.len() > MAX_ENVIRONMENT {
+            return Err(Error::Invalid(format!("an environment has {MAX_ENVIRONMENT} variables at the most")));
         }
         self.new_version(grant, newest, variables, 0)
     }

@@ -156,7 +156,13 @@ impl Tx<'_> {
             self.one("SELECT sequence, hash, kek_id, mac FROM audit_heads WHERE org = ?1", bind![org], |row| {
                 Ok((row.uint(0)?, row.hash(1)?, row.text(2)?, row.blob(3)?))
             })?;
-        let Some((sequence, hash, kek_id, mac)) = found else { return Ok(None) };
+        let Some((sequence, hash, kek_id, mac)) = found else {
+            let begun = self.one("SELECT 1 FROM audit WHERE org = ?1 LIMIT 1", bind![org], |_| Ok(()))?;
+            return match begun {
+                None => Ok(None),
+                Some(()) => Err(Error::Corrupt("the head of the audit chain is gone; `keyfob audit verify`".into())),
+            };
+        };
         let genuine = self
             .keyring()
             .get(&kek_id, |key| hmac::verify(&key.mac(), &head_bytes(org, sequence, &hash), &mac).is_ok())?;
@@ -212,22 +218,25 @@ impl Tx<'_> {
     pub fn audit_verify(&self, view: &View) -> Result<Result<(u64, Hash), Broken>, Error> {
         view.covers(Action::AuditRead, "organization")?;
         let mut verifier = audit::Verifier::new(view.org());
-        let mut after = 0u64;
+        let mut from = i64::MIN; // entries before the first are none of ours
         loop {
             let page = self.all(
-                "SELECT sequence, at, actor, action, target, outcome, detail, hash FROM audit WHERE org = ?1 AND sequence > ?2 ORDER BY sequence LIMIT 1000",
-                bind![view.org(), after],
-                entry,
-            );
-            let page = match page {
-                Ok(page) => page,
-                Err(Error::Corrupt(_)) => return Ok(Err(Broken { sequence: after + 1, problem: "can't be read" })),
-                Err(e) => return Err(e),
-            };
-            let Some(last) = page.last() else { break };
-            after = last.sequence;
-            for entry in &page {
-                if let Err(broken) = verifier.check(entry) {
+                "SELECT sequence, at, actor, action, target, outcome, detail, hash FROM audit WHERE org = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT 1000",
+                bind![view.org(), from],
+                |row| Ok((row.int(0)?, entry(row))),
+            )?;
+            let (Some((first, _)), Some((last, _))) = (page.first(), page.last()) else { break };
+            if *first < 1 {
+                return Ok(Err(Broken { sequence: 1, problem: "has entries before it that are none" }));
+            }
+            from = last.saturating_add(1);
+            for (_, entry) in page {
+                let checked = match entry {
+                    Ok(entry) => verifier.check(&entry),
+                    Err(Error::Corrupt(_)) => Err(verifier.unreadable()),
+                    Err(e) => return Err(e),
+                };
+                if let Err(broken) = checked {
                     return Ok(Err(broken));
                 }
             }

@@ -163,9 +163,16 @@ impl Store {
     ) -> Result<T, Error> {
         let connection = connect(path)?;
         migrate(&connection)?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let result = job(&Tx::new(&connection, keyring));
-        connection.execute_batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        connection.execute_batch("BEGIN IMMEDIATE; SAVEPOINT job")?;
+        let tx = Tx::new(&connection, keyring);
+        let result = job(&tx);
+        if let Err(error) = &result {
+            connection.execute_batch("ROLLBACK TO job")?;
+            if let Some((org, fact)) = error.fact() {
+                tx.record(&org, fact)?;
+            }
+        }
+        connection.execute_batch("RELEASE job; COMMIT")?;
         result
     }
 }
@@ -236,21 +243,23 @@ fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> 
         run("SAVEPOINT job")?;
         let tx = Tx::new(connection, keyring);
         let Answer { keep, reply } = job(&tx);
-        match keep {
-            Keep::Yes => {}
-            Keep::Only(fact) => {
-                run("ROLLBACK TO job")?;
-                if let Some((org, fact)) = fact.map(|f| *f) {
-                    tx.record(&org, fact)?;
-                }
+        let mut kept = Ok(());
+        if let Keep::Only(fact) = keep {
+            run("ROLLBACK TO job")?;
+            if let Some((org, fact)) = fact.map(|f| *f) {
+                kept = tx.record(&org, fact).map(drop);
             }
         }
+        if kept.is_err() {
+            // A chain that can't be continued stops its own organization, not the others: the caller is told that instead.
+            run("ROLLBACK TO job")?;
+        }
         run("RELEASE job")?;
-        replies.push(reply);
+        replies.push((reply, kept));
     }
     run("COMMIT")?;
-    for reply in replies {
-        reply(Ok(()));
+    for (reply, kept) in replies {
+        reply(kept);
     }
     Ok(())
 }

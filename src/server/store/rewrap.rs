@@ -3,12 +3,9 @@
 
 use super::{
     Error, Tx, bind,
-    secrets::{ALTERED, COLUMNS, altered, secret_row},
+    secrets::{COLUMNS, secret_row},
 };
-use crate::{
-    domain::name::OrgName,
-    server::{ca, vault::DataKey},
-};
+use crate::{domain::name::OrgName, server::ca};
 
 /// Rows that one transaction moves, so that a running server gets its turn.
 pub const STEP: usize = 500;
@@ -23,10 +20,8 @@ impl Tx<'_> {
         })?;
         for (secret, kek_id, wrapped, org) in &rows {
             let org = OrgName::parse(org).map_err(|e| Error::Corrupt(e.to_string()))?;
-            let bound = secret.bound(&org);
-            let key = DataKey::unwrap(self.keyring(), kek_id, &bound, wrapped)?
-                .map_err(|_| altered(&org, secret, ALTERED))?;
-            let (kek_id, wrapped) = key.wrap(self.keyring(), &bound)?;
+            let key = self.data_key(&org, secret, kek_id, wrapped, i64::MAX as u64)?;
+            let (kek_id, wrapped) = key.wrap(self.keyring(), &secret.bound(&org))?;
             self.execute(
                 "UPDATE secrets SET kek_id = ?3, wrapped_key = ?4 WHERE org = ?1 AND id = ?2",
                 bind![&org, &secret.id, &kek_id, &wrapped],

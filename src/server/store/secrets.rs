@@ -11,10 +11,13 @@ use crate::{
         policy::{Action, Target},
         reserved,
         resolve::Origin,
-        value::{Delivery, MAX_BUNDLE},
+        value::{Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
         variable::Variable,
     },
-    server::vault::{self, DataKey},
+    server::{
+        error::Flaw,
+        vault::{self, DataKey},
+    },
 };
 
 /// A secret without its value.
@@ -36,6 +39,8 @@ pub struct SecretRow {
     pub rotated_at: i64,
     pub size: u64,
     pub sequence: u64,
+    /// Whether all of it could be read; a row that could not can be seen and deleted, no more.
+    pub legible: bool,
 }
 
 impl SecretRow {
@@ -76,10 +81,10 @@ pub(super) const COLUMNS: &str = "id, name, variable, variable_overridden, owner
                                   created_at, updated_at, version, rotated_at, size, sequence";
 
 pub(super) fn secret_row(row: &Row<'_>) -> Result<SecretRow, Error> {
-    let delivery = match row.text(6)?.as_str() {
-        "env" => Delivery::Env,
-        "file" => Delivery::File,
-        _ => return Err(Error::Corrupt("a secret's delivery is neither env nor file".into())),
+    let (delivery, legible) = match row.text(6)?.as_str() {
+        "env" => (Delivery::Env, true),
+        "file" => (Delivery::File, true),
+        _ => (Delivery::File, false),
     };
     Ok(SecretRow {
         id: Id::parse(&row.text(0)?).map_err(|_| Error::Corrupt("a secret's id is none".into()))?,
@@ -97,6 +102,7 @@ pub(super) fn secret_row(row: &Row<'_>) -> Result<SecretRow, Error> {
         rotated_at: row.int(12)?,
         size: row.uint(13)?,
         sequence: row.uint(14)?,
+        legible,
     })
 }
 
@@ -213,6 +219,7 @@ impl Tx<'_> {
             rotated_at: self.now,
             size: new.value.len() as u64,
             sequence: grant.sequence(),
+            legible: true,
         };
         let key = DataKey::generate()?;
         let ciphertext = key.seal_value(org.as_str(), row.id.as_str(), &row.version, &row.owner, new.value)?;
@@ -231,7 +238,8 @@ impl Tx<'_> {
         Ok(row)
     }
 
-    /// Stores a new value. `expected` is the version that the caller believes current.
+    /// Stores a new value under the facts of the old row, once those are proven. `expected` is the version that the caller
+    /// believes current.
     pub fn rotate_secret(
         &self,
         grant: &Grant,
@@ -242,6 +250,7 @@ impl Tx<'_> {
         grant.covers(Action::SecretRotate, &format!("secret/{}", old.id))?;
         let org = grant.org();
         check_version(old, expected)?;
+        self.stored_key(org, old, grant.sequence())?;
         let row = SecretRow {
             version: new_id()?.to_string(),
             size: value.len() as u64,
@@ -275,14 +284,7 @@ impl Tx<'_> {
         }
         row.auto_install = edit.auto_install.unwrap_or(row.auto_install);
         row.description = edit.description.unwrap_or(row.description);
-        let (kek_id, wrapped) = self
-            .one("SELECT kek_id, wrapped_key FROM secrets WHERE org = ?1 AND id = ?2", bind![org, &row.id], |r| {
-                Ok((r.text(0)?, r.blob(1)?))
-            })?
-            .ok_or_else(|| Error::not_found("secret"))?;
-        self.unrolled(org, old, grant.sequence())?;
-        let key = DataKey::unwrap(self.keyring(), &kek_id, &old.bound(org), &wrapped)?
-            .map_err(|_| altered(org, old, ALTERED))?;
+        let key = self.stored_key(org, old, grant.sequence())?;
         let (kek_id, wrapped) = key.wrap(self.keyring(), &row.bound(org))?;
         self.execute(
             "UPDATE secrets SET variable = ?3, variable_overridden = ?4, auto_install = ?5, description = ?6, updated_at = ?7, sequence = ?8,
@@ -318,6 +320,13 @@ impl Tx<'_> {
         let rows = self.all(&sql, bind![grant.org(), user], secret_row)?;
         for row in &rows {
             self.destroy(grant.org(), row)?;
+            // On record for each: a row put back for somebody new of that name is older than this.
+            let detail = [("visibility", row.origin().as_str().to_owned())].into();
+            let (actor, target) = (grant.actor().to_owned(), format!("secret/{}", row.id));
+            self.record(
+                grant.org(),
+                Fact { actor, action: Action::SecretDelete.as_str(), target, outcome: Outcome::Done, detail },
+            )?;
         }
         Ok(rows.len() as u32)
     }
@@ -447,7 +456,19 @@ impl Tx<'_> {
             "INSERT INTO usage (org, owner, bytes) VALUES (?1, ?2, ?3) ON CONFLICT (org, owner) DO UPDATE SET bytes = usage.bytes + excluded.bytes",
             bind![org, owner, more],
         )?;
-        if more > 0 { self.check_bundle_size(org, owner) } else { Ok(()) }
+        if more <= 0 {
+            return Ok(());
+        }
+        let (most, whose) = if owner.is_empty() { (MAX_SHARED, "shared") } else { (MAX_PRIVATE, "private") };
+        let count = "SELECT COUNT(*) FROM secrets WHERE org = ?1 AND owner = ?2 AND auto_install = 1";
+        let count = self.one(count, bind![org, owner], |row| row.int(0))?.unwrap_or(0);
+        if count > most as i64 {
+            return Err(Error::Invalid(format!(
+                "there are {most} {whose} secrets that are installed already, and more variables than that no session can be \
+                 given: turn auto-install off for some"
+            )));
+        }
+        self.check_bundle_size(org, owner)
     }
 
     /// Whether the largest bundle that involves this owner's secrets ('' = everybody's) still fits.
@@ -476,21 +497,40 @@ impl Tx<'_> {
         )))
     }
 
-    /// Refuses a row that is older than the newest entry about it (below `before`, the change at hand): somebody put an old
-    /// one back.
-    pub(super) fn unrolled(&self, org: &OrgName, row: &SecretRow, before: u64) -> Result<(), Error> {
+    /// As [`Tx::data_key`], for a row whose key has not been read yet.
+    fn stored_key(&self, org: &OrgName, row: &SecretRow, before: u64) -> Result<DataKey, Error> {
+        let sql = "SELECT kek_id, wrapped_key FROM secrets WHERE org = ?1 AND id = ?2";
+        let found = self.one(sql, bind![org, &row.id], |row| Ok((row.text(0)?, row.blob(1)?)))?;
+        let (kek_id, wrapped) = found.ok_or_else(|| Error::not_found("secret"))?;
+        self.data_key(org, row, &kek_id, &wrapped, before)
+    }
+
+    /// Opens a row's data key, and with that proves what the row says of itself: that it was stored so, here, and that the
+    /// newest entry about it (below `before`, the change at hand) is the one that made it.
+    pub(super) fn data_key(
+        &self,
+        org: &OrgName,
+        row: &SecretRow,
+        kek_id: &str,
+        wrapped: &[u8],
+        before: u64,
+    ) -> Result<DataKey, Error> {
+        if !row.legible {
+            return Err(altered(org, row, Flaw::Row));
+        }
+        let key = DataKey::unwrap(self.keyring(), kek_id, &row.bound(org), wrapped)
+            .map_err(|_| altered(org, row, Flaw::NoKey(kek_id.to_owned())))?
+            .map_err(|_| altered(org, row, Flaw::Row))?;
         match self.last_change(org, &format!("secret/{}", row.id), before)? {
-            Some(newest) if newest == row.sequence => Ok(()),
-            _ => Err(altered(org, row, "an older row was put back")),
+            Some(newest) if newest == row.sequence => Ok(key),
+            _ => Err(altered(org, row, Flaw::Older)),
         }
     }
 }
 
-pub(super) const ALTERED: &str = "the row was altered, or stands in another's place";
-
 /// The error that refuses a row and puts that on record.
-pub(super) fn altered(org: &OrgName, row: &SecretRow, problem: &'static str) -> Error {
-    Error::Altered { org: org.clone(), id: row.id.clone(), name: row.name.clone(), problem }
+pub(super) fn altered(org: &OrgName, row: &SecretRow, flaw: Flaw) -> Error {
+    Error::Altered { org: org.clone(), id: row.id.clone(), name: row.name.clone(), flaw }
 }
 
 fn check_version(row: &SecretRow, expected: Option<&str>) -> Result<(), Error> {
