@@ -100,6 +100,29 @@ mod tests {
         assert_eq!((none.join.file.as_path(), none.boot()), (Path::new("/run/keyfob-join"), BootPolicy::default()));
     }
 
+    /// As it is, the file of the package says nothing; with all that it has commented out, the same.
+    #[test]
+    fn the_packaged_file_tells_the_defaults() {
+        let packaged = include_str!("../../packaging/keyfob-agent/agent.toml");
+        let nothing = format!("{:?}", Config::default());
+        assert_eq!(format!("{:?}", Config::parse(packaged).unwrap()), nothing);
+
+        let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
+        let keys = packaged.lines().filter(|line| is_key(line)).count();
+        let uncommented: Vec<_> = packaged.lines().map(|line| if is_key(line) { &line[1..] } else { line }).collect();
+        let all = Config::parse(&uncommented.join("\n")).unwrap();
+        let Config {
+            join: Join { file, mmds },
+            boot: Boot { deadline_seconds, on_failure },
+            files: Files { dir, group },
+        } = &all;
+        assert_eq!((file, *mmds), (&Join::default().file, Join::default().mmds));
+        let policy = BootPolicy::default();
+        assert_eq!((*deadline_seconds, *on_failure), (Some(policy.deadline()), Some(policy.on_failure())));
+        assert_eq!((dir.as_deref(), group.as_deref()), (Some(Path::new("/run/keyfob")), Some("keyfob")));
+        assert_eq!(keys, 6, "a key that the file doesn't tell of, or tells of twice");
+    }
+
     #[test]
     fn what_is_refused_is_named() {
         for (text, named) in [

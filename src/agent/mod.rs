@@ -23,4 +23,4 @@ mod run;
 pub mod runtime_dir;
 mod source;
 
-pub use program::main;
+pub use program::{command, main};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
@@ -228,6 +228,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             )
         }
     }
+}
+
+/// What can be typed, for completions.
+pub fn command() -> clap::Command {
+    Program::command()
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, transport::Channel};
 
 use crate::{
     client::Error,
@@ -68,6 +68,8 @@ fn may_name(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Status;
+
     use super::*;
 
     #[test]

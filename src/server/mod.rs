@@ -10,4 +10,4 @@ mod program;
 pub mod store;
 pub mod vault;
 
-pub use program::main;
+pub use program::{command, main};

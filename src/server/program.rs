@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use nix::fcntl::{Flock, FlockArg};
 use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
@@ -272,6 +272,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What can be typed, for completions.
+pub fn command() -> clap::Command {
+    Program::command()
 }
 
 fn run(command: Command) -> Result<(), String> {

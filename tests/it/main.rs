@@ -15,6 +15,7 @@ mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; ke
 mod line; // the whole line: a secret saved here is a variable in a shell there
 mod matrix; // who may call what: every call by every kind of caller
 mod memory; // no copy of a value in the memory of agent or server, by scanning it
+mod packaging; // what a package installs: units, pages, completions, the list of it
 mod pam; // the PAM module under real libpam, su, sudo, sshd; the snippets in the shells they are for
 mod shells; // hostile values through real shells and systemd's parser
 mod third_party; // a gRPC client that is not ours

@@ -141,7 +141,7 @@ impl Drop for Machine {
 }
 
 /// The module, built once, as it is shipped but for optimization. KEYFOB_PAM_MODULE names one that is there already.
-fn module() -> &'static Path {
+pub fn module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| {
         if let Some(given) = env::var_os("KEYFOB_PAM_MODULE") {

@@ -1,0 +1,329 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_keyfob_global_optspecs
+    string join \n o/output= h/help V/version
+end
+
+function __fish_keyfob_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_keyfob_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_keyfob_using_subcommand
+    set -l cmd (__fish_keyfob_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c keyfob -n "__fish_keyfob_needs_command" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_needs_command" -s V -l version -d 'Print version'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "login" -d 'Join an organization with the join string an admin gave you'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "logout" -d 'Remove this machine\'s key and certificate'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "whoami" -d 'Show who you are, as the server sees it'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "secret" -d 'Keep secrets: create, list, rotate, ...'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "preview" -d 'Show what a session would get, and why'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "env" -d 'Environments: non-sensitive variables with a version history'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "environment" -d 'Environments: non-sensitive variables with a version history'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "session" -d 'Sessions: one for each VM boot'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "user" -d 'The people and machines of the organization'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "audit" -d 'The record of every change, delivery and refusal (admins)'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "completions" -d 'Print completions for a shell'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "demo" -d 'Run the whole thing here, once: a server, a session, an agent, a shell that has the variables'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c keyfob -n "__fish_keyfob_using_subcommand login" -l join-file -d 'Read the join string from a file, or from stdin with `-`' -r -F
+complete -c keyfob -n "__fish_keyfob_using_subcommand login" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand login" -l replace -d 'Replace a login that is still good'
+complete -c keyfob -n "__fish_keyfob_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "create" -d 'Save a new secret'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "list" -d 'List or search secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "ls" -d 'List or search secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "show" -d 'Show one secret: what it is, its versions, what it overrides, which sessions got it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "edit" -d 'Change a secret\'s description, auto-install or variable; not its value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "rotate" -d 'Save a new value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "delete" -d 'Remove a secret from later boots'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "rm" -d 'Remove a secret from later boots'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "import" -d 'Save all variables of a dotenv file as secrets: all of them or, with every problem told, none'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l variable -d 'A variable to use instead of the one derived from the name' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l value-file -d 'Read the value from a file, or from stdin with `-`' -r -F
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l value -d 'A value on the command line; refused' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l no-auto-install -d 'Keep it in store without installing it in VMs'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l file -d 'Deliver it as a file; the variable holds the file\'s path'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l trim-newline -d 'Leave out one newline at the end of the value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from list" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from list" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from ls" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from ls" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l description -d 'A new note for people; empty removes it' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l variable -d 'A new variable' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l auto-install -d 'Install it in VMs from their next boot on'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l no-auto-install -d 'Keep it in store without installing it in VMs'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l derive-variable -d 'Derive the variable from the name again'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l value-file -d 'Read the value from a file, or from stdin with `-`' -r -F
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l value -d 'A value on the command line; refused' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l force -d 'Replace whatever is there, even if it has just changed'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l trim-newline -d 'Leave out one newline at the end of the value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l rotate-existing -d 'Save a new version of secrets that exist already, instead of refusing the import'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l no-auto-install -d 'Keep new ones in store without installing them in VMs'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -l as -d 'Whose session (default: yours); private secrets of others are never shown' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s e -l environment -d 'The environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "create" -d 'Make an environment'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "list" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "ls" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "show" -d 'Show an environment\'s variables'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "set" -d 'Set variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "unset" -d 'Unset variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "history" -d 'Show who changed what, and when'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "restore" -d 'Make a new version that equals an older one'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from show" -l version -d 'An older version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from set" -l expect -d 'Go on only if this is still the newest version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from set" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from set" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from unset" -l expect -d 'Go on only if this is still the newest version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from unset" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from history" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "create" -d 'Make an environment'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "list" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "ls" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "show" -d 'Show an environment\'s variables'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "set" -d 'Set variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "unset" -d 'Unset variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "history" -d 'Show who changed what, and when'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "restore" -d 'Make a new version that equals an older one'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from show" -l version -d 'An older version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from set" -l expect -d 'Go on only if this is still the newest version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from set" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from set" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from unset" -l expect -d 'Go on only if this is still the newest version' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from unset" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from history" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "create" -d 'Make a session and print its join string, once'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "list" -d 'List sessions, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "ls" -d 'List sessions, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "show" -d 'Show one session'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "end" -d 'End a session: its VM is gone'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and not __fish_seen_subcommand_from create list ls show end revoke" -f -a "revoke" -d 'Revoke a session: its VM is not trusted any more'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -l user -d 'Whose session; it gets this user\'s private secrets' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -s e -l environment -d 'The environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -l ttl -d 'How long the join string works' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -l automation -d 'Nobody\'s session: it gets shared secrets and the environment\'s variables only'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'Only this user\'s' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from list" -s e -l environment -d 'Only of this environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from list" -s a -l all -d 'Also ended, revoked and expired ones'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from ls" -l user -d 'Only this user\'s' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from ls" -s e -l environment -d 'Only of this environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from ls" -s a -l all -d 'Also ended, revoked and expired ones'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from end" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from end" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from revoke" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from revoke" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "invite" -d 'Add somebody and print their join string, once'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "list" -d 'List everyone'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "ls" -d 'List everyone'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "role" -d 'Make a member an admin, or an admin a member'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "remove" -d 'Remove somebody: certificates stop working, sessions are revoked, private secrets are destroyed'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -f -a "rm" -d 'Remove somebody: certificates stop working, sessions are revoked, private secrets are destroyed'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from invite" -l role -d 'What they may do (default: member; for somebody who is there already, the role they have)' -r -f -a "member\t'A person: own private secrets, shared secrets, own sessions'
+admin\t'A person who also manages users, environments, sessions and everyone\'s shared secrets, and reads the audit log'
+orchestrator\t'A machine that boots VMs: makes and ends sessions'
+operator\t'A person or machine that watches sessions and agents'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from invite" -l ttl -d 'How long the join string works' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from invite" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from invite" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from role" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from role" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from remove" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from rm" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
+complete -c keyfob -n "__fish_keyfob_using_subcommand user; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and not __fish_seen_subcommand_from list ls verify" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and not __fish_seen_subcommand_from list ls verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and not __fish_seen_subcommand_from list ls verify" -f -a "list" -d 'List entries, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and not __fish_seen_subcommand_from list ls verify" -f -a "ls" -d 'List entries, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and not __fish_seen_subcommand_from list ls verify" -f -a "verify" -d 'Recompute the whole chain; fails and names the first entry that does not fit'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -l actor -d 'Only of this actor: `user/NAME`, `session/ID`, `orchestrator/NAME`, `server`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only actions that start so: `secret.`, `bundle.deliver`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -l target -d 'Only of this target: `secret/ID`, `environment/NAME`, `session/ID`, `user/NAME`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -s n -l limit -d 'At most this many' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -l all -d 'Every entry'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -l oldest-first -d 'Oldest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -l actor -d 'Only of this actor: `user/NAME`, `session/ID`, `orchestrator/NAME`, `server`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -l action -d 'Only actions that start so: `secret.`, `bundle.deliver`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -l target -d 'Only of this target: `secret/ID`, `environment/NAME`, `session/ID`, `user/NAME`' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -s n -l limit -d 'At most this many' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -l all -d 'Every entry'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -l oldest-first -d 'Oldest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from verify" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand completions" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand demo" -l from -d 'Take the secrets from a dotenv file instead of asking' -r -F
+complete -c keyfob -n "__fish_keyfob_using_subcommand demo" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand man" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'

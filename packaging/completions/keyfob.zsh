@@ -1,0 +1,1032 @@
+#compdef keyfob
+
+autoload -U is-at-least
+
+_keyfob() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_keyfob_commands" \
+"*::: :->keyfob" \
+&& ret=0
+    case $state in
+    (keyfob)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-command-$line[1]:"
+        case $line[1] in
+            (login)
+_arguments "${_arguments_options[@]}" : \
+'--join-file=[Read the join string from a file, or from stdin with \`-\`]:FILE:_files' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--replace[Replace a login that is still good]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(logout)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(whoami)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(secret)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__secret_commands" \
+"*::: :->secret" \
+&& ret=0
+
+    case $state in
+    (secret)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-secret-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'--description=[A note for people]:TEXT:_default' \
+'--variable=[A variable to use instead of the one derived from the name]:VARIABLE:_default' \
+'--value-file=[Read the value from a file, or from stdin with \`-\`]:FILE:_files' \
+'--value=[A value on the command line; refused]:VALUE:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'--no-auto-install[Keep it in store without installing it in VMs]' \
+'--file[Deliver it as a file; the variable holds the file'\''s path]' \
+'--trim-newline[Leave out one newline at the end of the value]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- 1 to 128 letters, digits, `.`, `_` or `-`:_default' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::query -- Part of a name, variable or description; upper and lower case are alike:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::query -- Part of a name, variable or description; upper and lower case are alike:_default' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
+(edit)
+_arguments "${_arguments_options[@]}" : \
+'--description=[A new note for people; empty removes it]:TEXT:_default' \
+'(--derive-variable)--variable=[A new variable]:VARIABLE:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'(--no-auto-install)--auto-install[Install it in VMs from their next boot on]' \
+'--no-auto-install[Keep it in store without installing it in VMs]' \
+'--derive-variable[Derive the variable from the name again]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
+(rotate)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'--value-file=[Read the value from a file, or from stdin with \`-\`]:FILE:_files' \
+'--value=[A value on the command line; refused]:VALUE:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'(--expect)--force[Replace whatever is there, even if it has just changed]' \
+'--trim-newline[Leave out one newline at the end of the value]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
+(delete)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
+(import)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'--rotate-existing[Save a new version of secrets that exist already, instead of refusing the import]' \
+'--no-auto-install[Keep new ones in store without installing them in VMs]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- The dotenv file, or `-` for stdin:_files' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(preview)
+_arguments "${_arguments_options[@]}" : \
+'--as=[Whose session (default\: yours); private secrets of others are never shown]:USER:_default' \
+'-e+[The environment]:ENV:_default' \
+'--environment=[The environment]:ENV:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(env)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__env_commands" \
+"*::: :->env" \
+&& ret=0
+
+    case $state in
+    (env)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-env-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'--description=[A note for people]:TEXT:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- 1 to 64 lower-case letters, digits or `-`:_default' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'--version=[An older version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+&& ret=0
+;;
+(set)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the newest version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+'*::variables -- What to set:_default' \
+&& ret=0
+;;
+(unset)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the newest version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+'*::variables -- What to unset:_default' \
+&& ret=0
+;;
+(history)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+&& ret=0
+;;
+(restore)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+':version -- The version to go back to:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(environment)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__env_commands" \
+"*::: :->env" \
+&& ret=0
+
+    case $state in
+    (env)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-env-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'--description=[A note for people]:TEXT:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- 1 to 64 lower-case letters, digits or `-`:_default' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'--version=[An older version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+&& ret=0
+;;
+(set)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the newest version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+'*::variables -- What to set:_default' \
+&& ret=0
+;;
+(unset)
+_arguments "${_arguments_options[@]}" : \
+'--expect=[Go on only if this is still the newest version]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+'*::variables -- What to unset:_default' \
+&& ret=0
+;;
+(history)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+&& ret=0
+;;
+(restore)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+':version -- The version to go back to:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(session)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__session_commands" \
+"*::: :->session" \
+&& ret=0
+
+    case $state in
+    (session)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-session-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'(--automation)--user=[Whose session; it gets this user'\''s private secrets]:USER:_default' \
+'-e+[The environment]:ENV:_default' \
+'--environment=[The environment]:ENV:_default' \
+'--ttl=[How long the join string works]:SECONDS:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--automation[Nobody'\''s session\: it gets shared secrets and the environment'\''s variables only]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'--user=[Only this user'\''s]:USER:_default' \
+'-e+[Only of this environment]:ENV:_default' \
+'--environment=[Only of this environment]:ENV:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-a[Also ended, revoked and expired ones]' \
+'--all[Also ended, revoked and expired ones]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'--user=[Only this user'\''s]:USER:_default' \
+'-e+[Only of this environment]:ENV:_default' \
+'--environment=[Only of this environment]:ENV:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-a[Also ended, revoked and expired ones]' \
+'--all[Also ended, revoked and expired ones]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The session'\''s id:_default' \
+&& ret=0
+;;
+(end)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The session'\''s id:_default' \
+&& ret=0
+;;
+(revoke)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The session'\''s id:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(user)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__user_commands" \
+"*::: :->user" \
+&& ret=0
+
+    case $state in
+    (user)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-user-command-$line[1]:"
+        case $line[1] in
+            (invite)
+_arguments "${_arguments_options[@]}" : \
+'--role=[What they may do (default\: member; for somebody who is there already, the role they have)]:ROLE:((member\:"A person\: own private secrets, shared secrets, own sessions"
+admin\:"A person who also manages users, environments, sessions and everyone'\''s shared secrets, and reads the audit log"
+orchestrator\:"A machine that boots VMs\: makes and ends sessions"
+operator\:"A person or machine that watches sessions and agents"))' \
+'--ttl=[How long the join string works]:SECONDS:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- 1 to 64 lower-case letters, digits, `.`, `_` or `-`:_default' \
+&& ret=0
+;;
+(list)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(role)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- Who:_default' \
+':role -- The new role:((member\:"A person\: own private secrets, shared secrets, own sessions"
+admin\:"A person who also manages users, environments, sessions and everyone'\''s shared secrets, and reads the audit log"
+orchestrator\:"A machine that boots VMs\: makes and ends sessions"
+operator\:"A person or machine that watches sessions and agents"))' \
+&& ret=0
+;;
+(remove)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- Who:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-y[Don'\''t ask; needed where there is no terminal to ask at]' \
+'--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- Who:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(audit)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__audit_commands" \
+"*::: :->audit" \
+&& ret=0
+
+    case $state in
+    (audit)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-audit-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+'--actor=[Only of this actor\: \`user/NAME\`, \`session/ID\`, \`orchestrator/NAME\`, \`server\`]:ACTOR:_default' \
+'--action=[Only actions that start so\: \`secret.\`, \`bundle.deliver\`]:PREFIX:_default' \
+'--target=[Only of this target\: \`secret/ID\`, \`environment/NAME\`, \`session/ID\`, \`user/NAME\`]:TARGET:_default' \
+'(--all)-n+[At most this many]:N:_default' \
+'(--all)--limit=[At most this many]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--all[Every entry]' \
+'--oldest-first[Oldest first]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'--actor=[Only of this actor\: \`user/NAME\`, \`session/ID\`, \`orchestrator/NAME\`, \`server\`]:ACTOR:_default' \
+'--action=[Only actions that start so\: \`secret.\`, \`bundle.deliver\`]:PREFIX:_default' \
+'--target=[Only of this target\: \`secret/ID\`, \`environment/NAME\`, \`session/ID\`, \`user/NAME\`]:TARGET:_default' \
+'(--all)-n+[At most this many]:N:_default' \
+'(--all)--limit=[At most this many]:N:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--all[Every entry]' \
+'--oldest-first[Oldest first]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':shell -- Which shell:(bash elvish fish powershell zsh)' \
+&& ret=0
+;;
+(demo)
+_arguments "${_arguments_options[@]}" : \
+'--from=[Take the secrets from a dotenv file instead of asking]:FILE:_files' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::command -- Run this instead of an interactive shell:_default' \
+&& ret=0
+;;
+(man)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':dir -- Where to:_files' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_keyfob_commands] )) ||
+_keyfob_commands() {
+    local commands; commands=(
+'login:Join an organization with the join string an admin gave you' \
+'logout:Remove this machine'\''s key and certificate' \
+'whoami:Show who you are, as the server sees it' \
+'secret:Keep secrets\: create, list, rotate, ...' \
+'preview:Show what a session would get, and why' \
+'env:Environments\: non-sensitive variables with a version history' \
+'environment:Environments\: non-sensitive variables with a version history' \
+'session:Sessions\: one for each VM boot' \
+'user:The people and machines of the organization' \
+'audit:The record of every change, delivery and refusal (admins)' \
+'completions:Print completions for a shell' \
+'demo:Run the whole thing here, once\: a server, a session, an agent, a shell that has the variables' \
+'man:Write the manual pages into a directory' \
+    )
+    _describe -t commands 'keyfob commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__audit_commands] )) ||
+_keyfob__subcmd__audit_commands() {
+    local commands; commands=(
+'list:List entries, newest first' \
+'ls:List entries, newest first' \
+'verify:Recompute the whole chain; fails and names the first entry that does not fit' \
+    )
+    _describe -t commands 'keyfob audit commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__audit__subcmd__list_commands] )) ||
+_keyfob__subcmd__audit__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob audit list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__audit__subcmd__verify_commands] )) ||
+_keyfob__subcmd__audit__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob audit verify commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__completions_commands] )) ||
+_keyfob__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob completions commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__demo_commands] )) ||
+_keyfob__subcmd__demo_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob demo commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env_commands] )) ||
+_keyfob__subcmd__env_commands() {
+    local commands; commands=(
+'create:Make an environment' \
+'list:List environments' \
+'ls:List environments' \
+'show:Show an environment'\''s variables' \
+'set:Set variables; makes one new version' \
+'unset:Unset variables; makes one new version' \
+'history:Show who changed what, and when' \
+'restore:Make a new version that equals an older one' \
+    )
+    _describe -t commands 'keyfob env commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__create_commands] )) ||
+_keyfob__subcmd__env__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env create commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__history_commands] )) ||
+_keyfob__subcmd__env__subcmd__history_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env history commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__list_commands] )) ||
+_keyfob__subcmd__env__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__restore_commands] )) ||
+_keyfob__subcmd__env__subcmd__restore_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env restore commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__set_commands] )) ||
+_keyfob__subcmd__env__subcmd__set_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env set commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__show_commands] )) ||
+_keyfob__subcmd__env__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env show commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__unset_commands] )) ||
+_keyfob__subcmd__env__subcmd__unset_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env unset commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__login_commands] )) ||
+_keyfob__subcmd__login_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob login commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__logout_commands] )) ||
+_keyfob__subcmd__logout_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob logout commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__man_commands] )) ||
+_keyfob__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob man commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__preview_commands] )) ||
+_keyfob__subcmd__preview_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob preview commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret_commands] )) ||
+_keyfob__subcmd__secret_commands() {
+    local commands; commands=(
+'create:Save a new secret' \
+'list:List or search secrets' \
+'ls:List or search secrets' \
+'show:Show one secret\: what it is, its versions, what it overrides, which sessions got it' \
+'edit:Change a secret'\''s description, auto-install or variable; not its value' \
+'rotate:Save a new value' \
+'delete:Remove a secret from later boots' \
+'rm:Remove a secret from later boots' \
+'import:Save all variables of a dotenv file as secrets\: all of them or, with every problem told, none' \
+    )
+    _describe -t commands 'keyfob secret commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__create_commands] )) ||
+_keyfob__subcmd__secret__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret create commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__delete_commands] )) ||
+_keyfob__subcmd__secret__subcmd__delete_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret delete commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__edit_commands] )) ||
+_keyfob__subcmd__secret__subcmd__edit_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret edit commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__import_commands] )) ||
+_keyfob__subcmd__secret__subcmd__import_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret import commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__list_commands] )) ||
+_keyfob__subcmd__secret__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__rotate_commands] )) ||
+_keyfob__subcmd__secret__subcmd__rotate_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret rotate commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__show_commands] )) ||
+_keyfob__subcmd__secret__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret show commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session_commands] )) ||
+_keyfob__subcmd__session_commands() {
+    local commands; commands=(
+'create:Make a session and print its join string, once' \
+'list:List sessions, newest first' \
+'ls:List sessions, newest first' \
+'show:Show one session' \
+'end:End a session\: its VM is gone' \
+'revoke:Revoke a session\: its VM is not trusted any more' \
+    )
+    _describe -t commands 'keyfob session commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session__subcmd__create_commands] )) ||
+_keyfob__subcmd__session__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob session create commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session__subcmd__end_commands] )) ||
+_keyfob__subcmd__session__subcmd__end_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob session end commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session__subcmd__list_commands] )) ||
+_keyfob__subcmd__session__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob session list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session__subcmd__revoke_commands] )) ||
+_keyfob__subcmd__session__subcmd__revoke_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob session revoke commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__session__subcmd__show_commands] )) ||
+_keyfob__subcmd__session__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob session show commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__user_commands] )) ||
+_keyfob__subcmd__user_commands() {
+    local commands; commands=(
+'invite:Add somebody and print their join string, once' \
+'list:List everyone' \
+'ls:List everyone' \
+'role:Make a member an admin, or an admin a member' \
+'remove:Remove somebody\: certificates stop working, sessions are revoked, private secrets are destroyed' \
+'rm:Remove somebody\: certificates stop working, sessions are revoked, private secrets are destroyed' \
+    )
+    _describe -t commands 'keyfob user commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__user__subcmd__invite_commands] )) ||
+_keyfob__subcmd__user__subcmd__invite_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob user invite commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__user__subcmd__list_commands] )) ||
+_keyfob__subcmd__user__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob user list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__user__subcmd__remove_commands] )) ||
+_keyfob__subcmd__user__subcmd__remove_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob user remove commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__user__subcmd__role_commands] )) ||
+_keyfob__subcmd__user__subcmd__role_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob user role commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__whoami_commands] )) ||
+_keyfob__subcmd__whoami_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob whoami commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_keyfob" ]; then
+    _keyfob "$@"
+else
+    compdef _keyfob keyfob
+fi
