@@ -33,9 +33,6 @@ pub async fn world() -> World {
     world
 }
 
-/// Whether all ways in are provided for.
-const EVERY_WAY_IN: bool = false;
-
 pub async fn variables_are_there(kind: Kind) {
     let Some(tree) = tree() else { return };
     alone();
@@ -90,10 +87,8 @@ pub async fn variables_are_there(kind: Kind) {
 
     let tried = ways_in::ways_in(&mut machine);
     let _ = io::stderr().write_all(ways_in::table(kind, &tried).as_bytes());
-    if EVERY_WAY_IN {
-        let blind: Vec<_> = tried.iter().filter(|(_, sees)| !sees).collect();
-        assert!(blind.is_empty(), "{blind:?}");
-    }
+    let blind: Vec<_> = tried.iter().filter(|(_, sees)| !sees).collect();
+    assert!(blind.is_empty(), "{blind:?}");
 
     // Neither systemd nor the journal was told a value or the join string.
     for (script, word) in [
@@ -189,9 +184,6 @@ pub async fn a_late_server_is_waited_for(kind: Kind) {
     assert_eq!(machine.ok(". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\""), VALUE);
 }
 
-/// Whether a killed agent comes back as who it was.
-const KEEPS_ITS_IDENTITY: bool = false;
-
 pub async fn a_killed_agent_leaves_the_files(kind: Kind) {
     let Some(tree) = tree() else { return };
     alone();
@@ -204,14 +196,19 @@ pub async fn a_killed_agent_leaves_the_files(kind: Kind) {
     let before = machine.ok(files);
     machine.ok("kill -9 $(systemctl show -P MainPID keyfob-agent); while systemctl -q is-active keyfob-agent; do sleep 0.05; done");
     assert_eq!(machine.ok(files), before);
-    if KEEPS_ITS_IDENTITY {
-        machine.ok("until systemctl -q is-active keyfob-agent; do sleep 0.1; done");
-        for (script, expected) in [
-            ("systemctl show -P NRestarts keyfob-agent", "1"),
-            ("journalctl -b -u keyfob-agent | grep -c 'enrolled'", "1"),
-            (". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\"", VALUE),
-        ] {
-            assert_eq!(machine.sh(script).1, expected, "{script}");
-        }
+    // It comes back as who it was, and asks for nothing.
+    machine.ok("until systemctl -q is-active keyfob-agent; do sleep 0.1; done");
+    let status = machine.ok("systemctl show -P StatusText keyfob-agent");
+    assert!(status.ends_with("as an earlier process left them"), "{status}");
+    assert_eq!(machine.ok(files), before);
+    for (script, expected) in [
+        ("systemctl show -P NRestarts keyfob-agent", "1"),
+        ("journalctl -b -u keyfob-agent | grep -c 'enrolled'", "1"),
+        ("journalctl -b -u keyfob-agent | grep -c 'identity was kept'", "1"),
+        ("systemctl is-active keyfob-ready.target systemd-user-sessions.service | uniq", "active"),
+        (". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\"", VALUE),
+    ] {
+        assert_eq!(machine.sh(script).1, expected, "{script}");
     }
+    machine.shutdown();
 }

@@ -14,7 +14,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::world::AGENT;
+use crate::world::{AGENT, pam_module};
 
 pub struct Tree {
     /// The image below, what was installed above, as overlayfs wants them named.
@@ -57,7 +57,7 @@ const INSTALL: &str = r#"
 dir=$1 image=$2
 mkdir -p "$dir/installed" "$dir/work" "$dir/root"
 mount -t overlay -o "lowerdir=$image/root,upperdir=$dir/installed,workdir=$dir/work" none "$dir/root"
-exec tests/boot/install "$dir/root" "$3" "$4"
+exec tests/boot/install "$dir/root" "$3" "$4" "$5"
 "#;
 
 fn make() -> Tree {
@@ -73,6 +73,7 @@ fn make() -> Tree {
         &dir,
         &image,
         Path::new(AGENT),
+        pam_module(),
         &key.with_extension("pub"),
     ]));
     let layers = format!("{}:{}", installed.display(), image.join("root").display());
