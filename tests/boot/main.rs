@@ -39,5 +39,6 @@ mod vm {
         enrolment::variables_are_there,
         enrolment::a_bad_join_string_fails_the_unit,
         enrolment::an_absent_server_fails_the_unit_in_time,
+        life::no_login_comes_first,
     );
 }
