@@ -165,8 +165,8 @@ impl Agent {
             // First of all: it tells how long to try.
             notify::status("looking for the join string");
             let deadline = self.deadline();
-            let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
-            let look = async || source::find(file, config).await;
+            let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
+            let look = async || source::find(file, dir, config).await;
             self.join = Some(retry::until(Some(deadline), "looking for the join string", look).await?);
         }
         let deadline = self.deadline();
@@ -187,9 +187,9 @@ impl Agent {
         if error.is_transient() {
             self.untold = Some(report::without(Phase::Degraded, &error));
             if self.enrolled.is_none() && self.join.is_none() {
-                let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
+                let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
                 self.join = Some(
-                    retry::until(None, "looking for the join string", async || source::find(file, config).await)
+                    retry::until(None, "looking for the join string", async || source::find(file, dir, config).await)
                         .await?,
                 );
             }

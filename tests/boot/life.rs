@@ -103,11 +103,16 @@ pub async fn a_stopped_agent_leaves_nothing(kind: Kind) {
     machine.ok(&format!(
         "mkdir -p /etc/systemd/system/keyfob-agent.service.d; printf '[Service]\\nLoadCredential=\\n' >/etc/systemd/system/keyfob-agent.service.d/9.conf
          systemctl daemon-reload; systemctl reset-failed keyfob-agent
-         install -m 600 -o keyfob-agent /dev/null /run/keyfob-join; echo {fresh} >/run/keyfob-join
+         install -m 600 /dev/null /run/keyfob-join; echo {fresh} >/run/keyfob-join
          systemctl start keyfob-agent"
     ));
     assert_eq!(machine.ok(". /run/keyfob/env.sh; printf %s \"$OPENAI_API_KEY\""), VALUE);
     assert_eq!(machine.ok("findmnt -no SOURCE /run/keyfob"), "keyfob");
+    assert_eq!(
+        machine.ok("ls -A /run/keyfob-join /run/keyfob/.join 2>/dev/null || true"),
+        "",
+        "the join string is gone"
+    );
 }
 
 async fn policy(world: &World, on_failure: v1::OnFailure) {
