@@ -32,6 +32,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Error {
     /// No answer. Worth trying again.
     Unreachable { address: String, cause: String },
+    /// No answer, nor a refusal, for as long as there was time. Worth trying again.
+    Late { doing: &'static str },
     /// Something answered, but it is not the server that this client was told to trust. Never worth trying again.
     Untrusted { address: String, cause: String },
     /// A certificate that is not valid at this machine's time. Worth trying again: a VM's clock is often set late.
@@ -46,6 +48,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable { address, cause } => write!(f, "can't reach the control plane at {address}: {cause}"),
+            Self::Late { doing } => write!(f, "can't reach the control plane: no answer in time while {doing}"),
             Self::Untrusted { address, cause } => {
                 write!(f, "what answers at {address} is not the control plane this client was told to trust: {cause}")
             }
@@ -73,7 +76,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Clock { .. } => true,
+            Self::Unreachable { .. } | Self::Late { .. } | Self::Clock { .. } => true,
             Self::Status(s) => matches!(
                 s.code(),
                 Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled | Code::Unknown

@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{identity, resolve, value};
+use crate::domain::{boot, identity, report, resolve, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -105,6 +105,64 @@ impl v1::Role {
             Self::Admin => Some(identity::Role::Admin),
             Self::Orchestrator => Some(identity::Role::Orchestrator),
             Self::Operator => Some(identity::Role::Operator),
+        }
+    }
+}
+
+impl From<boot::BootPolicy> for v1::BootPolicy {
+    fn from(policy: boot::BootPolicy) -> Self {
+        let on_failure = policy.on_failure.map_or(v1::OnFailure::Unspecified, Into::into);
+        Self { deadline_seconds: policy.deadline.unwrap_or(0).into(), on_failure: on_failure.into() }
+    }
+}
+
+impl From<boot::OnFailure> for v1::OnFailure {
+    fn from(on_failure: boot::OnFailure) -> Self {
+        match on_failure {
+            boot::OnFailure::Block => Self::Block,
+            boot::OnFailure::Continue => Self::Continue,
+        }
+    }
+}
+
+impl TryFrom<v1::BootPolicy> for boot::BootPolicy {
+    type Error = boot::BadPolicy;
+
+    fn try_from(policy: v1::BootPolicy) -> Result<Self, boot::BadPolicy> {
+        let on_failure = match v1::OnFailure::try_from(policy.on_failure) {
+            Ok(v1::OnFailure::Unspecified) => None,
+            Ok(v1::OnFailure::Block) => Some(boot::OnFailure::Block),
+            Ok(v1::OnFailure::Continue) => Some(boot::OnFailure::Continue),
+            Err(_) => return Err(boot::BadPolicy::OnFailure),
+        };
+        Self::new(policy.deadline_seconds.into(), on_failure)
+    }
+}
+
+impl From<report::Phase> for v1::Phase {
+    fn from(phase: report::Phase) -> Self {
+        match phase {
+            report::Phase::Enrolling => Self::Enrolling,
+            report::Phase::Fetching => Self::Fetching,
+            report::Phase::Ready => Self::Ready,
+            report::Phase::Degraded => Self::Degraded,
+            report::Phase::Refused => Self::Refused,
+            report::Phase::Failed => Self::Failed,
+        }
+    }
+}
+
+impl v1::Phase {
+    /// `None` where no phase is said.
+    pub fn to_domain(self) -> Option<report::Phase> {
+        match self {
+            Self::Unspecified => None,
+            Self::Enrolling => Some(report::Phase::Enrolling),
+            Self::Fetching => Some(report::Phase::Fetching),
+            Self::Ready => Some(report::Phase::Ready),
+            Self::Degraded => Some(report::Phase::Degraded),
+            Self::Refused => Some(report::Phase::Refused),
+            Self::Failed => Some(report::Phase::Failed),
         }
     }
 }

@@ -17,6 +17,7 @@ mod kept;
 mod mmds;
 mod notify;
 mod program;
+mod report;
 mod retry;
 mod run;
 pub mod runtime_dir;

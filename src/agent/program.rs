@@ -222,7 +222,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             notify::status(&format!("failed: {error}"));
-            fail(&error.to_string(), if matches!(error, Error::Unreachable { .. }) { 3 } else { 1 })
+            fail(
+                &error.to_string(),
+                if matches!(error, Error::Unreachable { .. } | Error::Late { .. }) { 3 } else { 1 },
+            )
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::client::Error;
 
@@ -10,23 +10,29 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Repeats `attempt` while it fails transiently and `deadline`, if there is one, has not passed; gives the last error then.
+/// An attempt in progress does not outlive the deadline either.
 pub async fn until<T>(
     deadline: Option<Instant>,
-    what: &str,
+    doing: &'static str,
     mut attempt: impl AsyncFnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut ceiling = FIRST;
+    let (mut ceiling, mut last) = (FIRST, Error::Late { doing });
     loop {
-        let error = match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
+        let attempted = match deadline {
+            Some(deadline) => timeout_at(deadline, attempt()).await,
+            None => Ok(attempt().await),
+        };
+        last = match attempted {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) if error.is_transient() => error,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(last),
         };
         let wait = jitter(ceiling);
         if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
-            return Err(error);
+            return Err(last);
         }
-        tracing::warn!(%error, retry_in_ms = wait.as_millis() as u64, "{what}");
+        tracing::warn!(error = %last, retry_in_ms = wait.as_millis() as u64, "{doing}");
         tokio::time::sleep(wait).await;
         ceiling = (ceiling * 2).min(LONGEST);
     }
@@ -38,5 +44,44 @@ fn jitter(ceiling: Duration) -> Duration {
     match getrandom::fill(&mut random) {
         Ok(()) => ceiling.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),
         Err(_) => ceiling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(5))
+    }
+
+    fn refused() -> Error {
+        Error::Unreachable { address: "a:1".into(), cause: "refused".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_it_ends() {
+        let started = Instant::now();
+        let hung: Result<(), _> = until(soon(), "asking", async || std::future::pending().await).await;
+        assert!(matches!(hung, Err(Error::Late { doing: "asking" })));
+        assert_eq!(started.elapsed(), Duration::from_secs(5), "an attempt in progress ends with the deadline");
+
+        let refusing: Result<(), _> = until(soon(), "asking", async || Err(refused())).await;
+        assert!(matches!(refusing, Err(Error::Unreachable { .. })));
+
+        let mut tries = 0;
+        let third = until(None, "asking", async || {
+            tries += 1;
+            if tries == 3 { Ok(tries) } else { Err(refused()) }
+        });
+        assert_eq!(third.await.unwrap(), 3);
+
+        let mut tries = 0;
+        let never: Result<(), _> = until(soon(), "asking", async || {
+            tries += 1;
+            Err(Error::Local("no".into()))
+        })
+        .await;
+        assert!(matches!(never, Err(Error::Local(_))) && tries == 1);
     }
 }

@@ -6,6 +6,8 @@
 //!                      │                      └─ continue: READY=1 without secrets, told to whoever logs in; trying on
 //!                      └─ kept before and after          READY=1 ─► report ─► renewed at 70 % of life ─► SIGTERM: wiped
 //! ```
+//!
+//! Who goes on without secrets, or fails, reports that too, if there is an identity to report with.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -13,6 +15,7 @@ use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
 use tokio::{signal::unix::SignalKind, time::Instant};
+use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
     fetch::{self, Fetched},
     files::{self, Item, Manifest, Set},
     kept::{Enrolled, Keeper, Kept},
-    notify, retry,
+    notify, report, retry,
     runtime_dir::RuntimeDir,
     source::{self, Found},
 };
@@ -29,9 +32,11 @@ use crate::{
     domain::{
         boot::{BootPolicy, OnFailure},
         identity::{Identity, Subject},
+        report::Phase,
     },
     memory::Rung,
     tls,
+    wire::v1::AgentStatus,
 };
 
 /// What a run is told by flags and configuration.
@@ -70,6 +75,17 @@ struct Agent {
     /// Found, and not used yet.
     join: Option<Found>,
     started: Instant,
+    /// The last fetch's, for the report that follows.
+    channel: Option<Channel>,
+    /// For the control plane, as soon as there is a connection.
+    untold: Option<AgentStatus>,
+}
+
+/// What is in place.
+struct Installed {
+    /// In words.
+    summary: String,
+    report: AgentStatus,
 }
 
 impl Agent {
@@ -79,20 +95,26 @@ impl Agent {
         if let Some(Enrolled { credentials, .. }) = &enrolled {
             tracing::info!(not_after = %credentials.not_after, "an earlier process's identity was kept");
         }
-        Self { dir, settings, keeper, key, enrolled, join: None, started: Instant::now() }
+        Self { dir, settings, keeper, key, enrolled, join: None, started: Instant::now(), channel: None, untold: None }
     }
 
     async fn live(&mut self) -> Result<(), Error> {
-        let summary = match self.boot().await {
-            Ok(summary) => summary,
+        let Installed { summary, report } = match self.boot().await {
+            Ok(installed) => installed,
             Err(error) if self.policy().on_failure() == OnFailure::Continue && !self.settings.once => {
                 self.without(error).await?
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if !matches!(error, Error::Unreachable { .. }) {
+                    self.report(report::without(report::end(&error), &error)).await;
+                }
+                return Err(error);
+            }
         };
         tracing::info!("{summary}");
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
+        self.report(report).await;
         if self.settings.once { Ok(()) } else { self.keep_identity(&summary).await }
     }
 
@@ -105,8 +127,27 @@ impl Agent {
         self.settings.boot.or(environment)
     }
 
+    /// Tells the control plane, if there is an identity to tell it with. Whether that succeeds changes nothing.
+    async fn report(&mut self, status: AgentStatus) {
+        if let Err(error) = self.tell(status).await {
+            tracing::warn!(%error, "the control plane was not told");
+        }
+    }
+
+    async fn tell(&mut self, status: AgentStatus) -> Result<(), Error> {
+        let Some(Enrolled { credentials, address, .. }) = &self.enrolled else { return Ok(()) };
+        let kept = self.channel.take();
+        let channel = async {
+            match kept {
+                Some(channel) => Ok(channel),
+                None => client::connect_as(address, credentials).await,
+            }
+        };
+        report::send(channel, status).await
+    }
+
     /// From nothing to the files, within the deadline. Gives what there is to say of it.
-    async fn boot(&mut self) -> Result<String, Error> {
+    async fn boot(&mut self) -> Result<Installed, Error> {
         if self.enrolled.is_none() {
             // First of all: it tells how long to try.
             notify::status("looking for the join string");
@@ -126,51 +167,67 @@ impl Agent {
     }
 
     /// The VM opens without its secrets, visibly, and gets them later if that can be.
-    async fn without(&mut self, error: Error) -> Result<String, Error> {
+    async fn without(&mut self, mut error: Error) -> Result<Installed, Error> {
         tracing::error!(%error, "going on without secrets, as boot.on_failure says");
         let problem = format!("this session has no secrets: {error}");
         files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
         notify::ready(&format!("degraded: {problem}"));
-        if !error.is_transient() {
-            return std::future::pending().await; // nothing changes until somebody restarts the unit
-        }
-        if self.enrolled.is_none() && self.join.is_none() {
-            let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
-            self.join = Some(
-                retry::until(None, "looking for the join string", async || source::find(file, config).await).await?,
-            );
-        }
-        match self.install_until(None).await {
-            Ok(summary) => Ok(format!("late: {summary}")),
-            Err(error) => {
-                let problem = format!("this session has no secrets: {error}");
-                files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
-                notify::status(&format!("degraded: {problem}"));
-                std::future::pending().await
+        if error.is_transient() {
+            self.untold = Some(report::without(Phase::Degraded, &error));
+            if self.enrolled.is_none() && self.join.is_none() {
+                let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
+                self.join = Some(
+                    retry::until(None, "looking for the join string", async || source::find(file, config).await)
+                        .await?,
+                );
             }
+            match self.install_until(None).await {
+                Ok(Installed { summary, report }) => {
+                    return Ok(Installed { summary: format!("late: {summary}"), report });
+                }
+                Err(later) => error = later,
+            }
+            let problem = format!("this session has no secrets: {error}");
+            files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
+            notify::status(&format!("degraded: {problem}"));
         }
+        // Nothing changes from here on until somebody restarts the unit.
+        let status = report::without(Phase::Degraded, &error);
+        let told = retry::until(None, "reporting", async || self.tell(status.clone()).await).await;
+        if let Err(error) = told {
+            tracing::warn!(%error, "the control plane was not told");
+        }
+        std::future::pending().await
     }
 
-    async fn install_until(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
+    async fn install_until(&mut self, deadline: Option<Instant>) -> Result<Installed, Error> {
         self.enrol(deadline).await?;
         let Some(Enrolled { credentials, address, .. }) = &self.enrolled else {
             return Err(Error::Local("enrolled without an identity".into()));
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
-            return Ok(format!(
-                "{} variables in {} (bundle {}, memory {}, files {}), as an earlier process left them",
+            let files = self.dir.rung().as_str();
+            let summary = format!(
+                "{} variables in {} (bundle {}, memory {}, files {files}), as an earlier process left them",
                 manifest.variables.len(),
                 self.dir.path().display(),
                 manifest.bundle_version,
                 manifest.memory,
-                self.dir.rung().as_str()
-            ));
+            );
+            let report = report::ready(&manifest.bundle_version, &manifest.memory, files);
+            return Ok(Installed { summary, report });
         }
         notify::status("fetching");
         let floor = self.settings.floor;
         let fetched = retry::until(deadline, "fetching the bundle", async || {
             let channel = client::connect_as(address, credentials).await?;
+            if let Some(status) = self.untold.take()
+                && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), status).await
+            {
+                tracing::warn!(%error, "the control plane was not told");
+            }
+            self.channel = Some(channel.clone());
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
@@ -247,7 +304,7 @@ impl Agent {
     }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, Error> {
+fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()
@@ -273,14 +330,14 @@ fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<String, E
         items: &items,
     };
     files::install(dir, &set, floor).map_err(local)?;
-    Ok(format!(
-        "{} variables in {} (bundle {}, memory {}, files {})",
+    let (memory, files) = (fetched.rung.as_str(), dir.rung().as_str());
+    let summary = format!(
+        "{} variables in {} (bundle {}, memory {memory}, files {files})",
         items.len(),
         dir.path().display(),
         fetched.bundle_version,
-        fetched.rung.as_str(),
-        dir.rung().as_str()
-    ))
+    );
+    Ok(Installed { summary, report: report::ready(&fetched.bundle_version, memory, files) })
 }
 
 fn identity(credentials: &Credentials) -> Result<Identity, Error> {

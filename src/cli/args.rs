@@ -8,7 +8,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::domain::identity;
+use crate::domain::{
+    boot::{self, BootPolicy},
+    identity,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -368,6 +371,14 @@ pub enum Env {
         #[arg(long, value_name = "N")]
         expect: Option<u64>,
     },
+    /// Show or change what a session's VM does when its secrets do not come; a change makes one new version
+    ///
+    /// A session's join string carries the policy into its VM, whose own configuration (/etc/keyfob/agent.toml) comes
+    /// before it.
+    #[command(
+        after_help = "Examples:\n  keyfob env boot default\n  keyfob env boot default --deadline 30 --on-failure continue\n  keyfob env boot default --unset"
+    )]
+    Boot(EnvBoot),
     /// Show who changed what, and when
     History {
         /// The environment
@@ -380,6 +391,38 @@ pub enum Env {
         /// The version to go back to
         version: u64,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct EnvBoot {
+    /// The environment
+    pub name: String,
+    /// How long the VM waits for its secrets, from the agent's start: 1 to 3600 (unsaid: 90)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=i64::from(BootPolicy::MAX_DEADLINE)))]
+    pub deadline: Option<u16>,
+    /// What it does then, or when the control plane refuses (unsaid: block)
+    #[arg(long, value_enum)]
+    pub on_failure: Option<OnFailure>,
+    /// Leave unsaid what no other flag says
+    #[arg(long)]
+    pub unset: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// Stay closed: the agent fails, and what waits for it does not start
+    Block,
+    /// Open without secrets, visibly so; the agent goes on trying
+    Continue,
+}
+
+impl From<OnFailure> for boot::OnFailure {
+    fn from(given: OnFailure) -> Self {
+        match given {
+            OnFailure::Block => Self::Block,
+            OnFailure::Continue => Self::Continue,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -29,7 +29,7 @@ use super::{
     home::Home,
     import::{self, Item},
     input, login,
-    output::{Out, plain},
+    output::Out,
     remote::Remote,
     secret,
     stage::Stage,
@@ -38,6 +38,7 @@ use crate::{
     domain::{
         join::{Audience, Join},
         name::{Id, SecretName, UserName},
+        plain::plain,
         value::{self, Delivery, Value},
         variable::variable_of,
     },

@@ -1,15 +1,15 @@
 //! `keyfob env`: one function per verb.
 
 use super::{
-    args::{Env, Sure},
+    args::{Env, EnvBoot, Sure},
     failure::{Done, Failure},
     input,
-    output::{Out, plain},
+    output::Out,
     remote::Remote,
     views,
 };
 use crate::{
-    domain::{name::EnvironmentName, suspicion, variable::Variable},
+    domain::{boot, name::EnvironmentName, plain::plain, suspicion, variable::Variable},
     wire::v1,
 };
 
@@ -20,6 +20,7 @@ pub async fn run(remote: &Remote, out: &Out, verb: Env) -> Done {
         Env::Show { name, version } => show(remote, out, &name, version).await,
         Env::Set { name, variables, expect, sure } => set(remote, out, &name, &variables, expect, &sure).await,
         Env::Unset { name, variables, expect } => unset(remote, out, &name, &variables, expect).await,
+        Env::Boot(args) => boot(remote, out, args).await,
         Env::History { name } => history(remote, out, &name).await,
         Env::Restore { name, version } => restore(remote, out, &name, version).await,
     }
@@ -53,23 +54,18 @@ async fn list(remote: &Remote, out: &Out) -> Done {
 }
 
 async fn show(remote: &Remote, out: &Out, name: &str, version: Option<u64>) -> Done {
-    let request = v1::GetEnvironmentRequest { name: parse(name)?, version: version.unwrap_or(0) };
-    let e = remote
-        .environments()
-        .get_environment(request)
-        .await
-        .map_err(not_found)?
-        .into_inner()
-        .environment
-        .unwrap_or_default();
+    let e = get(remote, name, version).await?;
     if out.is_json() {
         return out.json(&views::environment(&e));
     }
+    let [deadline, on_failure] = views::boot_fields(&e.boot.unwrap_or_default());
     out.fields(&[
         ("name", e.name.clone()),
         ("version", e.version.to_string()),
         ("description", e.description.clone()),
         ("updated", views::by_at(&e.updated_by, &e.updated_at)),
+        deadline,
+        on_failure,
     ])?;
     if e.variables.is_empty() {
         out.note("no variables; set one: keyfob env set ENV VARIABLE=VALUE");
@@ -99,7 +95,9 @@ async fn set(remote: &Remote, out: &Out, name: &str, given: &[String], expect: O
     if doubtful && !sure.yes && !out.is_json() && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         input::confirm(sure, out, "setting it as an environment variable all the same").await?;
     }
-    let reply = update(remote, name, variables, vec![], expect).await?;
+    let expected_version = expect.unwrap_or(0);
+    let request = v1::UpdateEnvironmentRequest { name, set: variables, expected_version, ..Default::default() };
+    let reply = update(remote, request).await?;
     if !doubtful {
         reply.warnings.iter().for_each(|w| out.warn(w));
     }
@@ -111,8 +109,32 @@ async fn set(remote: &Remote, out: &Out, name: &str, given: &[String], expect: O
 }
 
 async fn unset(remote: &Remote, out: &Out, name: &str, variables: &[String], expect: Option<u64>) -> Done {
-    let reply = update(remote, parse(name)?, vec![], variables.to_vec(), expect).await?;
-    changed(reply.environment, out, "unset")
+    let (unset, expected_version) = (variables.to_vec(), expect.unwrap_or(0));
+    let request = v1::UpdateEnvironmentRequest { name: parse(name)?, unset, expected_version, ..Default::default() };
+    changed(update(remote, request).await?.environment, out, "unset")
+}
+
+async fn boot(remote: &Remote, out: &Out, args: EnvBoot) -> Done {
+    let e = get(remote, &args.name, None).await?;
+    let current = e.boot.unwrap_or_default();
+    if !args.unset && args.deadline.is_none() && args.on_failure.is_none() {
+        return if out.is_json() {
+            out.json(&views::environment(&e))
+        } else {
+            out.fields(&views::boot_fields(&current))
+        };
+    }
+    let mut policy = if args.unset { v1::BootPolicy::default() } else { current };
+    if let Some(seconds) = args.deadline {
+        policy.deadline_seconds = seconds.into();
+    }
+    if let Some(what) = args.on_failure {
+        policy.set_on_failure(boot::OnFailure::from(what).into());
+    }
+    // What the flags leave alone is what was read; somebody else's change meanwhile is not undone.
+    let (boot, expected_version) = (Some(policy), e.version);
+    let request = v1::UpdateEnvironmentRequest { name: e.name, boot, expected_version, ..Default::default() };
+    changed(update(remote, request).await?.environment, out, "set")
 }
 
 async fn history(remote: &Remote, out: &Out, name: &str) -> Done {
@@ -132,7 +154,7 @@ async fn history(remote: &Remote, out: &Out, name: &str) -> Done {
             version.version,
             plain(&views::by_at(&version.created_by, &version.created_at))
         ))?;
-        for change in &version.changes {
+        for change in version.changes.iter().cloned().chain(views::boot_changes(version)) {
             for (sign, side) in [('-', &change.before), ('+', &change.after)] {
                 if let Some(value) = side {
                     out.line(&format!("  {sign} {}={}", plain(&change.variable), plain(value)))?;
@@ -149,15 +171,14 @@ async fn restore(remote: &Remote, out: &Out, name: &str, version: u64) -> Done {
     changed(reply.environment, out, "restored")
 }
 
-async fn update(
-    remote: &Remote,
-    name: String,
-    set: Vec<v1::EnvironmentVariable>,
-    unset: Vec<String>,
-    expect: Option<u64>,
-) -> Done<v1::UpdateEnvironmentResponse> {
-    let next = format!("see what changed: keyfob env history {name}");
-    let request = v1::UpdateEnvironmentRequest { name, set, unset, expected_version: expect.unwrap_or(0) };
+async fn get(remote: &Remote, name: &str, version: Option<u64>) -> Done<v1::Environment> {
+    let request = v1::GetEnvironmentRequest { name: parse(name)?, version: version.unwrap_or(0) };
+    let reply = remote.environments().get_environment(request).await.map_err(not_found)?;
+    Ok(reply.into_inner().environment.unwrap_or_default())
+}
+
+async fn update(remote: &Remote, request: v1::UpdateEnvironmentRequest) -> Done<v1::UpdateEnvironmentResponse> {
+    let next = format!("see what changed: keyfob env history {}", request.name);
     let reply = remote.environments().update_environment(request).await;
     Ok(reply.map_err(|e| not_found(e).hint("aborted", &next))?.into_inner())
 }

@@ -6,8 +6,7 @@ use std::{fmt, io, process::ExitCode};
 
 use tonic::{Code, Status};
 
-use super::output::plain;
-use crate::client;
+use crate::{client, domain::plain::plain};
 
 pub type Done<T = ()> = Result<T, Failure>;
 
@@ -114,7 +113,7 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         match error {
             client::Error::Status(status) => status.into(),
-            client::Error::Unreachable { .. } => {
+            client::Error::Unreachable { .. } | client::Error::Late { .. } => {
                 Self::Told { exit: UNREACHABLE, code: "unreachable", message: error.to_string() }
             }
             client::Error::Untrusted { .. } => {

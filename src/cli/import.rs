@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         dotenv,
+        plain::plain,
         value::{self, Delivery, MAX_VALUE, Value},
         variable::variable_of,
     },
@@ -125,7 +126,7 @@ fn refuse(problems: Vec<(u32, String)>) -> Done {
     let told: Vec<String> = problems
         .iter()
         .map(|(line, what)| if *line == 0 { what.clone() } else { format!("line {line}: {what}") })
-        .map(|text| super::output::plain(&text))
+        .map(|text| plain(&text))
         .collect();
     Err(Failure::refused(
         "invalid_argument",

@@ -76,12 +76,13 @@ pub async fn list(remote: &Remote, out: &Out, args: SessionList) -> Done {
                 user,
                 environment,
                 views::session_state(s.state()).into(),
+                s.agent.as_ref().map_or("-", |a| views::phase(a.phase())).into(),
                 views::short_time(&s.created_at),
                 views::short_time(&s.fetched_at),
             ]
         })
         .collect();
-    out.table(["SESSION", "USER", "ENVIRONMENT", "STATE", "CREATED", "FETCHED"], &rows)
+    out.table(["SESSION", "USER", "ENVIRONMENT", "STATE", "PHASE", "CREATED", "FETCHED"], &rows)
 }
 
 pub async fn show(remote: &Remote, out: &Out, id: &str) -> Done {
@@ -114,7 +115,7 @@ fn shown(session: Option<v1::Session>, out: &Out) -> Done {
     if out.is_json() {
         return out.json(&views::session(&s));
     }
-    out.fields(&[
+    let mut fields = vec![
         ("session", s.id.clone()),
         ("user", if s.user.is_empty() { "(automation)".into() } else { s.user.clone() }),
         ("environment", format!("{}, version {}", s.environment, s.environment_version)),
@@ -124,7 +125,9 @@ fn shown(session: Option<v1::Session>, out: &Out) -> Done {
         ("fetched", views::short_time(&s.fetched_at)),
         ("bundle", s.bundle_version.clone()),
         ("ended", views::short_time(&s.ended_at)),
-    ])
+    ];
+    fields.extend(views::agent_fields(&s));
+    out.fields(&fields)
 }
 
 fn changed(done: &str, session: Option<v1::Session>, out: &Out) -> Done {

@@ -3,7 +3,10 @@
 use serde_json::{Value as Json, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::wire::v1;
+use crate::{
+    domain::boot::{BootPolicy, OnFailure},
+    wire::v1,
+};
 
 /// RFC 3339, UTC, as exact as it came.
 pub fn time(at: &Option<prost_types::Timestamp>) -> Option<String> {
@@ -163,6 +166,7 @@ pub fn environment(e: &v1::Environment) -> Json {
         "name": e.name,
         "version": e.version,
         "variables": variables,
+        "boot": boot(&e.boot.unwrap_or_default()),
         "description": e.description,
         "created_at": time(&e.created_at),
         "updated_at": time(&e.updated_at),
@@ -179,7 +183,54 @@ pub fn environment_version(v: &v1::EnvironmentVersion) -> Json {
         "created_at": time(&v.created_at),
         "restored_from": (v.restored_from != 0).then_some(v.restored_from),
         "changes": changes,
+        "boot": v.boot.map(|b| json!({
+            "before": boot(&b.before.unwrap_or_default()),
+            "after": boot(&b.after.unwrap_or_default()),
+        })),
     })
+}
+
+fn on_failure(b: &v1::BootPolicy) -> Option<&'static str> {
+    match b.on_failure() {
+        v1::OnFailure::Unspecified => None,
+        v1::OnFailure::Block => Some(OnFailure::Block.as_str()),
+        v1::OnFailure::Continue => Some(OnFailure::Continue.as_str()),
+    }
+}
+
+/// What is unsaid is null.
+fn boot(b: &v1::BootPolicy) -> Json {
+    json!({
+        "deadline_seconds": (b.deadline_seconds != 0).then_some(b.deadline_seconds),
+        "on_failure": on_failure(b),
+    })
+}
+
+/// What is unsaid is shown as what it comes to.
+pub fn boot_fields(b: &v1::BootPolicy) -> [(&'static str, String); 2] {
+    let deadline = match b.deadline_seconds {
+        0 => format!("{} s (default)", BootPolicy::DEFAULT_DEADLINE),
+        seconds => format!("{seconds} s"),
+    };
+    let on_failure = on_failure(b)
+        .map_or_else(|| format!("{} (default)", BootPolicy::default().on_failure().as_str()), str::to_owned);
+    [("boot.deadline", deadline), ("boot.on_failure", on_failure)]
+}
+
+/// As a history tells of variables. No variable has a dot.
+pub fn boot_changes(v: &v1::EnvironmentVersion) -> Vec<v1::VariableChange> {
+    let Some(v1::BootPolicyChange { before, after }) = v.boot else { return vec![] };
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let deadline = |b: &v1::BootPolicy| (b.deadline_seconds != 0).then(|| b.deadline_seconds.to_string());
+    let on_failure = |b: &v1::BootPolicy| on_failure(b).map(str::to_owned);
+    [
+        ("boot.deadline", deadline(&before), deadline(&after)),
+        ("boot.on_failure", on_failure(&before), on_failure(&after)),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(what, before, after)| v1::VariableChange { variable: what.into(), before, after })
+    .collect()
 }
 
 pub fn session_state(s: v1::SessionState) -> &'static str {
@@ -206,7 +257,42 @@ pub fn session(s: &v1::Session) -> Json {
         "fetched_at": time(&s.fetched_at),
         "bundle_version": some(&s.bundle_version),
         "ended_at": time(&s.ended_at),
+        "agent": s.agent.as_ref().map(|a| json!({
+            "phase": phase(a.phase()),
+            "bundle_version": some(&a.bundle_version),
+            "memory": some(&a.memory_rung),
+            "files": some(&a.files_rung),
+            "last_error": some(&a.last_error),
+            "last_error_hidden": error_hidden(a),
+            "version": some(&a.agent_version),
+            "reported_at": time(&s.reported_at),
+        })),
     })
+}
+
+pub fn phase(p: v1::Phase) -> &'static str {
+    p.to_domain().map_or("unknown", |phase| phase.as_str())
+}
+
+/// Its agent reported an error that may name a secret, and whoever asks may not know of it.
+fn error_hidden(a: &v1::AgentStatus) -> bool {
+    a.last_error_names && a.last_error.is_empty()
+}
+
+/// What its agent reported; empty before the first report.
+pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
+    let a = s.agent.clone().unwrap_or_default();
+    let error =
+        if error_hidden(&a) { "(may name a secret: the session's user sees it)".to_owned() } else { a.last_error };
+    [
+        ("phase", s.agent.as_ref().map_or("", |a| phase(a.phase())).into()),
+        ("installed", a.bundle_version),
+        ("memory", a.memory_rung),
+        ("files", a.files_rung),
+        ("last error", error),
+        ("agent", a.agent_version),
+        ("reported", short_time(&s.reported_at)),
+    ]
 }
 
 pub fn role(r: v1::Role) -> &'static str {

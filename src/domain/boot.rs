@@ -3,6 +3,8 @@
 //! An environment has a policy, and the join string carries it into the VM: it is needed when the control plane can't be
 //! asked. Whoever builds the VM may decide otherwise (/etc/keyfob/agent.toml).
 
+use std::fmt;
+
 /// What is not said here is decided by whoever comes next: the VM's own configuration first, then the environment, then
 /// [`BootPolicy::DEFAULT_DEADLINE`] and [`OnFailure::Block`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,9 +37,38 @@ impl OnFailure {
     }
 }
 
+/// Why a policy can't be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadPolicy {
+    Deadline(u64),
+    OnFailure,
+}
+
+impl fmt::Display for BadPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline(seconds) => {
+                write!(f, "boot.deadline is {seconds} seconds, not 1 to {}", BootPolicy::MAX_DEADLINE)
+            }
+            Self::OnFailure => f.write_str("boot.on_failure is neither `block` nor `continue`"),
+        }
+    }
+}
+
+impl std::error::Error for BadPolicy {}
+
 impl BootPolicy {
     pub const DEFAULT_DEADLINE: u16 = 90;
     pub const MAX_DEADLINE: u16 = 3_600;
+
+    /// From a number of seconds, where 0 leaves it unsaid.
+    pub fn new(seconds: u64, on_failure: Option<OnFailure>) -> Result<Self, BadPolicy> {
+        match u16::try_from(seconds) {
+            Ok(0) => Ok(Self { deadline: None, on_failure }),
+            Ok(deadline @ 1..=Self::MAX_DEADLINE) => Ok(Self { deadline: Some(deadline), on_failure }),
+            _ => Err(BadPolicy::Deadline(seconds)),
+        }
+    }
 
     /// This one, and what it leaves open from another.
     pub fn or(self, weaker: Self) -> Self {
@@ -70,8 +101,16 @@ impl BootPolicy {
             2 => Some(OnFailure::Continue),
             _ => return None,
         };
-        let deadline = u16::from_be_bytes([high, low]);
-        (deadline <= Self::MAX_DEADLINE).then_some(Self { deadline: (deadline > 0).then_some(deadline), on_failure })
+        Self::new(u16::from_be_bytes([high, low]).into(), on_failure).ok()
+    }
+}
+
+/// What is said: `deadline=30 on_failure=continue`.
+impl fmt::Display for BootPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deadline = self.deadline.map(|seconds| format!("deadline={seconds}"));
+        let on_failure = self.on_failure.map(|what| format!("on_failure={}", what.as_str()));
+        f.write_str(&[deadline, on_failure].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -95,6 +134,31 @@ mod tests {
         ] {
             let decided = vm.or(environment);
             assert_eq!((decided.deadline(), decided.on_failure()), (deadline, on_failure));
+        }
+    }
+
+    #[test]
+    fn seconds() {
+        for (seconds, expected) in [
+            (0, Ok(None)),
+            (1, Ok(Some(1))),
+            (3_600, Ok(Some(3_600))),
+            (3_601, Err(BadPolicy::Deadline(3_601))),
+            (65_537, Err(BadPolicy::Deadline(65_537))),
+        ] {
+            assert_eq!(BootPolicy::new(seconds, None).map(|p| p.deadline), expected);
+        }
+    }
+
+    #[test]
+    fn words() {
+        for (policy, words) in [
+            (policy(None, None), ""),
+            (policy(Some(30), None), "deadline=30"),
+            (policy(None, Some(OnFailure::Block)), "on_failure=block"),
+            (policy(Some(30), Some(OnFailure::Continue)), "deadline=30 on_failure=continue"),
+        ] {
+            assert_eq!(policy.to_string(), words);
         }
     }
 

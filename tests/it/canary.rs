@@ -423,6 +423,7 @@ async fn misplaced_by_grpc(by: &Api, canary: &Canary, said: &mut Said) {
         audit.list_audit_entries(ListAuditEntriesRequest { page_token: text() });
         enrolment.enrol(EnrolRequest { token: canary.text.clone().into_bytes(), csr_der: canary.text.clone().into_bytes() });
         enrolment.renew(RenewRequest { csr_der: canary.text.clone().into_bytes() });
+        bundle.report(ReportRequest { status: Some(v1::AgentStatus { last_error: text() + "\0", phase: 3, ..Default::default() }) });
         bundle.fetch(FetchRequest { public_key: canary.text.clone().into_bytes(), nonce: vec![0; 16] });
     }
 }

@@ -523,15 +523,36 @@ async fn environments_sessions_users_and_audit() {
                 "",
             ),
             Line(&["env", "list"], "", 0, "like production", ""),
+            Line(&["env", "boot", "staging"], "", 0, "boot.deadline    90 s (default)", ""),
+            Line(&["env", "boot", "staging", "--deadline", "3601"], "", 2, "", "3601 is not in 1..=3600"),
+            Line(&["env", "boot", "staging", "--deadline", "0"], "", 2, "", "0 is not in 1..=3600"),
+            Line(&["env", "boot", "staging", "--on-failure", "panic"], "", 2, "", "block, continue"),
+            Line(&["env", "boot", "nothing"], "", 1, "", "`keyfob env list` shows what there is"),
+            Line(&["env", "boot", "staging", "--deadline", "30"], "", 0, "set: staging is at version 2", ""),
+            Line(&["env", "boot", "staging", "--on-failure", "continue"], "", 0, "version 3", ""),
+            Line(&["env", "boot", "staging"], "", 0, "boot.deadline    30 s\nboot.on_failure  continue\n", ""),
+            Line(&["env", "show", "staging"], "", 0, "boot.on_failure  continue", ""),
+            Line(&["env", "boot", "staging", "--unset", "--deadline", "60"], "", 0, "version 4", ""),
+            Line(
+                &["env", "history", "staging"],
+                "",
+                0,
+                "  - boot.deadline=30\n  + boot.deadline=60\n  - boot.on_failure=continue\n",
+                "",
+            ),
+            Line(&["env", "restore", "staging", "1"], "", 0, "version 5", ""),
+            Line(&["env", "show", "staging"], "", 0, "boot.on_failure  block (default)", ""),
+            Line(&["env", "restore", "staging", "3"], "", 0, "version 6", ""),
+            Line(&["audit", "list", "--action", "environment.", "-n", "6", "-o", "json"], "", 0, "deadline=60", ""),
             Line(&["session", "create", "--user", "nobody"], "", 1, "", "keyfob: "),
             Line(
                 &["session", "create", "--user", "alice", "-e", "staging"],
                 "",
                 0,
                 "kfjoin1s_",
-                "pinned to staging version 1",
+                "pinned to staging version 6",
             ),
-            Line(&["session", "list"], "", 0, "staging@1", ""),
+            Line(&["session", "list"], "", 0, "staging@6", ""),
             Line(&["session", "list", "--user", "second"], "", 0, "", "no live sessions"),
             Line(&["session", "show", "no-id"], "", 2, "", "26 lower-case letters"),
             Line(&["session", "show", "aaaaaaaaaaaaaaaaaaaaaaaaaa"], "", 1, "", "`keyfob session list --all`"),
@@ -552,8 +573,16 @@ async fn environments_sessions_users_and_audit() {
             Line(&["audit", "list"], "", 1, "", "only admins read the audit log"),
             Line(&["user", "invite", "eve"], "", 1, "", "only admins manage users"),
             Line(&["env", "set", "default", "A=1"], "", 1, "", "only admins change them"),
+            Line(&["env", "boot", "default"], "", 0, "boot.on_failure  block (default)", ""),
+            Line(&["env", "boot", "default", "--deadline", "5"], "", 1, "", "only admins change them"),
         ],
     );
+    let environment = alice.run(&["env", "show", "staging", "-o", "json"]).json();
+    assert_eq!(environment["boot"], json!({"deadline_seconds": 30, "on_failure": "continue"}));
+    let history = alice.run(&["env", "history", "staging", "-o", "json"]).json();
+    let unsaid = json!({"deadline_seconds": null, "on_failure": null});
+    assert_eq!(history[0]["boot"], json!({"before": unsaid, "after": environment["boot"]}));
+    assert_eq!(history[5]["boot"], Json::Null);
     let sessions = root.run(&["session", "list", "-o", "json"]).json();
     let id = sessions[0]["id"].as_str().unwrap();
     assert_eq!(root.run(&["session", "end", id]).ok(), format!("ended session {id}\n"));

@@ -3,6 +3,7 @@
 mod world; // a control plane on a free port, people and agents, all of them the real programs
 
 mod agent; // where its join string comes from, boot policy, exec, mounting
+mod boot; // boot policies on their way into VMs, reports on their way back
 mod canary; // one value through every path, searched in everything that is written
 mod chaos; // boots while the way to the server is cut, silent, late or another's
 mod cli; // transcripts of the CLI

@@ -44,7 +44,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         // Anybody may bring a token; this one is worth nothing.
         Call::EnrolmentEnrol => &[(Nothing, "uuuuuuuuu")],
         Call::EnrolmentRenew => &[(Nothing, "aaaaaauau")],
-        Call::BundleFetch => &[(Nothing, "fffffaufu")],
+        Call::BundleFetch | Call::BundleReport => &[(Nothing, "fffffaufu")],
         Call::SecretGetSealingKey => &[(Nothing, "aaafffuau")],
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
@@ -256,6 +256,10 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
                 .fetch(v1::FetchRequest { public_key: key.public().to_vec(), nonce: vec![0; 16] })
                 .await
                 .map(drop)
+        }
+        Call::BundleReport => {
+            let status = v1::AgentStatus { phase: v1::Phase::Fetching.into(), ..Default::default() };
+            by.bundle().report(v1::ReportRequest { status: Some(status) }).await.map(drop)
         }
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
         Call::SecretCreateSecret => by

@@ -13,10 +13,7 @@ use std::{
 use clap_complete::Shell;
 use tempfile::TempDir;
 
-use crate::{
-    pam,
-    world::{AGENT, KEYFOB, SERVER},
-};
+use crate::world::{AGENT, KEYFOB, SERVER, pam_module};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 /// Debian's name of an architecture; any will do.
@@ -35,7 +32,7 @@ static TREE: LazyLock<TempDir> = LazyLock::new(|| {
     }
     let modules = programs.path().join("pam").join(TRIPLET).join("security");
     fs::create_dir_all(&modules).unwrap();
-    symlink(pam::module(), modules.join("pam_keyfob.so")).unwrap();
+    symlink(pam_module(), modules.join("pam_keyfob.so")).unwrap();
     for package in ["keyfob-agent", "keyfob", "keyfob-server"] {
         ok(Command::new(repository("packaging/install")).arg(package).arg(tree.path()).arg(programs.path()));
     }

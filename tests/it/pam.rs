@@ -60,7 +60,7 @@ impl Machine {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut holder = unshare()
             .arg(repository.join("tests/pam/machine.sh"))
-            .args([scratch.path(), module(), &repository.join("packaging")])
+            .args([scratch.path(), world::pam_module(), &repository.join("packaging")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -138,26 +138,6 @@ impl Drop for Machine {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }
-}
-
-/// The module, built once, as it is shipped but for optimization. KEYFOB_PAM_MODULE names one that is there already.
-pub fn module() -> &'static Path {
-    static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        if let Some(given) = env::var_os("KEYFOB_PAM_MODULE") {
-            return given.into();
-        }
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pam");
-        let built = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["rustc", "--locked", "--quiet", "--lib", "--no-default-features", "--features", "pam"])
-            .args(["--crate-type", "cdylib", "--target-dir"])
-            .arg(&target)
-            .status()
-            .unwrap();
-        assert!(built.success(), "the module was not built; it needs the package libpam0g-dev");
-        target.join("debug/libkeyfob.so")
-    })
 }
 
 fn variable(name: &str) -> Variable {

@@ -3,12 +3,14 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
 };
 
 use keyfob::{
@@ -412,4 +414,24 @@ impl Drop for AgentRun {
         // An agent that was root may have mounted its directory.
         let _ = nix::mount::umount2(&self.dir, nix::mount::MntFlags::MNT_DETACH);
     }
+}
+
+/// The PAM module, built once, as it is shipped but for optimization. KEYFOB_PAM_MODULE names one that is there already.
+pub fn pam_module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        if let Some(given) = env::var_os("KEYFOB_PAM_MODULE") {
+            return given.into();
+        }
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pam");
+        let built = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["rustc", "--locked", "--quiet", "--lib", "--no-default-features", "--features", "pam"])
+            .args(["--crate-type", "cdylib", "--target-dir"])
+            .arg(&target)
+            .status()
+            .unwrap();
+        assert!(built.success(), "the module was not built; it needs the package libpam0g-dev");
+        target.join("debug/libkeyfob.so")
+    })
 }

@@ -1,4 +1,5 @@
-//! Fetch: a session's bundle, assembled, put on record, sealed, in this order; the values are wiped when the seal is on.
+//! What a session's agent calls. Fetch: the bundle, assembled, put on record, sealed, in this order; the values are wiped when
+//! the seal is on. Report: how the agent is.
 
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use zeroize::Zeroizing;
 use super::{App, convert::detail, credential};
 use crate::{
     domain::{
-        identity::{Identity, Subject},
-        name::Id,
+        identity::{Caller, Identity, Subject},
+        name::{Id, OrgName},
         policy::{Action, Target, decide},
+        report::{Line, Report},
     },
     seal::{self, Purpose},
     server::{
@@ -20,8 +22,8 @@ use crate::{
         store::{Bundle, Credential, SessionRow, Tx},
     },
     wire::v1::{
-        BundleContents, BundleEntry, Delivery, FetchRequest, FetchResponse, Origin,
-        bundle_service_server::BundleService,
+        AgentStatus, BundleContents, BundleEntry, Delivery, FetchRequest, FetchResponse, Origin, ReportRequest,
+        ReportResponse, bundle_service_server::BundleService,
     },
 };
 
@@ -79,15 +81,69 @@ impl BundleService for BundleCalls {
             sequence,
         }))
     }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        let credential = credential(&request)?;
+        let status = request.into_inner().status.unwrap_or_default();
+        self.0.store.write(move |tx| keep(tx, &credential, status)).await?;
+        Ok(Response::new(ReportResponse {}))
+    }
+}
+
+/// Whose agent it is, is the caller's certificate's to say; then what it says is looked at.
+fn keep(tx: &Tx<'_>, credential: &Credential, status: AgentStatus) -> Result<(), Error> {
+    let caller = tx.caller(credential)?;
+    let org = caller.org().clone();
+    let session = own_session(tx, &org, &caller)?;
+    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
+    let decision = decide(&caller, Action::SessionReport, &target);
+    let view = tx.view(&org, &decision, "session")?;
+    let session = session.ok_or_else(|| Error::not_found("session"))?;
+    let report = parse(status, &session.id)?;
+    if session.phase() == Some(report.phase) {
+        return tx.repeat_report(&view, &session, &report);
+    }
+    let grant = tx.admit(&org, decision, "session", detail([("phase", report.phase.as_str().to_owned())]))?;
+    tx.change_phase(&grant, &session.id, &report)
+}
+
+fn parse(status: AgentStatus, own: &Id) -> Result<Report, Error> {
+    fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Error> {
+        Line::parse(text).map_err(|e| Error::Invalid(format!("{what} is {e}")))
+    }
+    if !(status.session.is_empty() || status.session == own.as_str()) {
+        return Err(Error::Invalid("the report is on another session than the caller's own".into()));
+    }
+    let bundle = match status.bundle_version.as_str() {
+        "" => None,
+        version => Some(Id::parse(version).map_err(|e| Error::Invalid(format!("bundle_version: {e}")))?),
+    };
+    Ok(Report {
+        phase: status
+            .phase()
+            .to_domain()
+            .ok_or_else(|| Error::Invalid("the report says no phase that is known".into()))?,
+        bundle,
+        memory_rung: line("memory_rung", &status.memory_rung)?,
+        files_rung: line("files_rung", &status.files_rung)?,
+        last_error: line("last_error", &status.last_error)?,
+        last_error_names: status.last_error_names,
+        agent_version: line("agent_version", &status.agent_version)?,
+    })
+}
+
+/// `None` for callers that are no session.
+fn own_session(tx: &Tx<'_>, org: &OrgName, caller: &Caller) -> Result<Option<SessionRow>, Error> {
+    match &caller.identity.subject {
+        Subject::Session(id) => tx.session(org, id),
+        _ => Ok(None),
+    }
 }
 
 fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle), Error> {
     let caller = tx.caller(credential)?;
     let org = caller.org().clone();
-    let session = match &caller.identity.subject {
-        Subject::Session(id) => tx.session(&org, id)?,
-        _ => None,
-    };
+    let session = own_session(tx, &org, &caller)?;
     let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
     tx.view(&org, &decide(&caller, Action::BundleDeliver, &target), "session")?;
     let session = session.ok_or_else(|| Error::not_found("session"))?;

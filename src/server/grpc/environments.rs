@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        boot::BootPolicy,
         name::{EnvironmentName, OrgName},
         policy::{Action, Target, decide},
         suspicion::looks_like_secret,
@@ -18,7 +19,7 @@ use crate::{
     },
     server::{
         error::Error,
-        store::{EnvironmentRow, Tx},
+        store::{EnvironmentEdit, EnvironmentRow, Tx},
     },
     wire::v1::{self, environment_service_server::EnvironmentService},
 };
@@ -122,6 +123,8 @@ impl EnvironmentService for EnvironmentCalls {
             .map(|v| Variable::parse(v))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| Error::Invalid(e.to_string()))?;
+        let boot = request.boot.map(BootPolicy::try_from).transpose().map_err(|e| Error::Invalid(e.to_string()))?;
+        let edit = EnvironmentEdit { set, unset, boot };
         let expected = Some(request.expected_version).filter(|v| *v != 0);
         let environment = self
             .0
@@ -129,15 +132,16 @@ impl EnvironmentService for EnvironmentCalls {
             .write(move |tx| {
                 let caller = tx.caller(&credential)?;
                 let (target, newest) = find(tx, caller.org(), &request.name)?;
-                let set_names = set.iter().map(|(v, _)| v.as_str()).collect::<Vec<_>>().join(" ");
-                let facts = detail([
+                let set_names = edit.set.iter().map(|(v, _)| v.as_str()).collect::<Vec<_>>().join(" ");
+                let mut facts = detail([
                     ("set", set_names),
-                    ("unset", unset.iter().map(Variable::as_str).collect::<Vec<_>>().join(" ")),
+                    ("unset", edit.unset.iter().map(Variable::as_str).collect::<Vec<_>>().join(" ")),
                 ]);
+                facts.extend(edit.boot.map(|policy| ("boot", policy.to_string())));
                 let grant =
                     tx.admit(caller.org(), decide(&caller, Action::EnvironmentUpdate, &target), "environment", facts)?;
                 let (_, newest) = newest.ok_or_else(|| Error::not_found("environment"))?;
-                tx.update_environment(&grant, &newest, &set, &unset, expected)
+                tx.update_environment(&grant, &newest, &edit, expected)
             })
             .await?;
         Ok(Response::new(v1::UpdateEnvironmentResponse { environment: Some(environment.into()), warnings }))
@@ -170,6 +174,9 @@ impl EnvironmentService for EnvironmentCalls {
                 .map(|c| v1::VariableChange { variable: c.variable, before: c.before, after: c.after })
                 .collect(),
             restored_from: v.restored_from,
+            boot: v
+                .boot
+                .map(|(before, after)| v1::BootPolicyChange { before: Some(before.into()), after: Some(after.into()) }),
         });
         Ok(Response::new(v1::ListEnvironmentVersionsResponse { versions: versions.collect() }))
     }
@@ -230,6 +237,7 @@ impl From<EnvironmentRow> for v1::Environment {
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),
             updated_by: row.updated_by,
+            boot: Some(row.boot.into()),
         }
     }
 }

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     domain::{
-        boot::BootPolicy,
-        identity::{Role, Subject},
+        identity::{Caller, Role, Subject},
         join::Audience,
         name::{EnvironmentName, Id, OrgName, UserName},
-        policy::{Action, Target, decide},
+        policy::{Action, Target, Verdict, decide},
+        report::{Line, Report},
     },
     server::{
         error::Error,
@@ -41,7 +41,7 @@ impl SessionService for SessionCalls {
             "" => None,
             name => Some(UserName::parse(name).map_err(|e| Error::Invalid(e.to_string()))?),
         };
-        let (session, token) = self
+        let (session, boot, token) = self
             .0
             .store
             .write(move |tx| {
@@ -54,13 +54,13 @@ impl SessionService for SessionCalls {
                 let target = Target::Session { id: id.clone(), user: user.clone() };
                 let grant =
                     tx.admit(caller.org(), decide(&caller, Action::SessionCreate, &target), "session", facts)?;
-                let session = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
+                let (session, boot) = tx.create_session(&grant, id.clone(), user.as_ref(), &environment, ttl)?;
                 let token = tx.create_join_token(&grant, &Subject::Session(id), session.join_expires_at)?;
-                Ok((Shown::of(tx, session), token))
+                Ok((Shown::of(tx, &caller, session), boot, token))
             })
             .await?;
         let join_expires_at = Some(timestamp(session.row.join_expires_at));
-        let join = self.0.join_text(Audience::Session, token, BootPolicy::default());
+        let join = self.0.join_text(Audience::Session, token, boot);
         Ok(Response::new(v1::CreateSessionResponse { session: Some(session.into()), join, join_expires_at }))
     }
 
@@ -77,7 +77,7 @@ impl SessionService for SessionCalls {
                 let caller = tx.caller(&credential)?;
                 let (target, session) = find(tx, caller.org(), &id)?;
                 tx.view(caller.org(), &decide(&caller, Action::SessionRead, &target), "session")?;
-                Ok(Shown::of(tx, session.ok_or_else(|| Error::not_found("session"))?))
+                Ok(Shown::of(tx, &caller, session.ok_or_else(|| Error::not_found("session"))?))
             })
             .await?;
         Ok(Response::new(v1::GetSessionResponse { session: Some(session.into()) }))
@@ -109,7 +109,7 @@ impl SessionService for SessionCalls {
                 };
                 let after = after.as_ref().map(|(at, id)| (*at, id));
                 let rows = tx.sessions(&view, user, &request.environment, request.all, after, size)?;
-                Ok(rows.into_iter().map(|row| Shown::of(tx, row)).collect())
+                Ok(rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect())
             })
             .await?;
         let next_page_token = match sessions.last() {
@@ -148,7 +148,7 @@ impl SessionCalls {
             let (target, session) = find(tx, caller.org(), &id)?;
             let grant = tx.admit(caller.org(), decide(&caller, how, &target), "session", detail([]))?;
             let session = tx.end_session(&grant, &session.ok_or_else(|| Error::not_found("session"))?)?;
-            Ok(Shown::of(tx, session))
+            Ok(Shown::of(tx, &caller, session))
         });
         ended.await.map(Into::into)
     }
@@ -173,15 +173,19 @@ fn cursor(token: &str) -> Result<Option<(i64, Id)>, Error> {
     parsed.map(Some).ok_or_else(|| Error::Invalid("the page token is not one of ours".into()))
 }
 
-/// A session and its state at the time of the transaction.
+/// A session as one caller sees it, and its state at the time of the transaction.
 struct Shown {
     row: SessionRow,
     state: SessionState,
 }
 
 impl Shown {
-    fn of(tx: &Tx<'_>, row: SessionRow) -> Self {
+    fn of(tx: &Tx<'_>, caller: &Caller, mut row: SessionRow) -> Self {
         let state = row.state(tx.now);
+        let names = decide(caller, Action::SessionReadNames, &row.target()).verdict() == Verdict::Allow;
+        if let Some((_, report)) = row.report.as_mut().filter(|(_, report)| report.last_error_names && !names) {
+            report.last_error = Line::default();
+        }
         Self { row, state }
     }
 }
@@ -207,6 +211,23 @@ impl From<Shown> for v1::Session {
             fetched_at: row.fetched_at.map(timestamp),
             bundle_version: row.bundle_version.unwrap_or_default(),
             ended_at: row.ended_at.map(timestamp),
+            reported_at: row.report.as_ref().map(|(at, _)| timestamp(*at)),
+            agent: row.report.map(|(_, report)| status(&row.id, report)),
         }
+    }
+}
+
+/// As the agent said it; what the store does not keep is left out.
+fn status(session: &Id, report: Report) -> v1::AgentStatus {
+    v1::AgentStatus {
+        phase: v1::Phase::from(report.phase).into(),
+        session: session.to_string(),
+        bundle_version: report.bundle.map(|id| id.to_string()).unwrap_or_default(),
+        memory_rung: report.memory_rung.into(),
+        files_rung: report.files_rung.into(),
+        last_error: report.last_error.into(),
+        last_error_names: report.last_error_names,
+        agent_version: report.agent_version.into(),
+        ..Default::default()
     }
 }

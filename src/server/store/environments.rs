@@ -1,9 +1,10 @@
-//! Environments: named sets of non-sensitive variables, every version of them kept.
+//! Environments: named sets of non-sensitive variables with a boot policy, every version of them kept.
 
 use std::collections::BTreeMap;
 
 use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
+    boot::{BootPolicy, OnFailure},
     name::{EnvironmentName, OrgName},
     policy::Action,
     value::{self, MAX_ENVIRONMENT, MAX_VALUE},
@@ -19,6 +20,7 @@ pub struct EnvironmentRow {
     pub description: String,
     pub version: u64,
     pub variables: Variables,
+    pub boot: BootPolicy,
     pub created_at: i64,
     pub updated_at: i64,
     pub updated_by: String,
@@ -31,6 +33,17 @@ pub struct EnvironmentVersionRow {
     pub created_at: i64,
     pub restored_from: u64,
     pub changes: Vec<VariableChange>,
+    /// Before and after, if they differ.
+    pub boot: Option<(BootPolicy, BootPolicy)>,
+}
+
+/// What one update changes.
+#[derive(Debug, Default)]
+pub struct EnvironmentEdit {
+    pub set: Vec<(Variable, String)>,
+    pub unset: Vec<Variable>,
+    /// The whole policy anew.
+    pub boot: Option<BootPolicy>,
 }
 
 /// Against the version before.
@@ -45,8 +58,8 @@ pub struct VariableChange {
 const MAX_TOTAL: usize = 256 * 1024;
 
 const SELECT: &str =
-    "SELECT e.name, e.description, v.version, v.variables, e.created_at, v.created_at, v.created_by FROM environments e
-                      JOIN environment_versions v ON v.org = e.org AND v.name = e.name WHERE e.org = ?1";
+    "SELECT e.name, e.description, v.version, v.variables, e.created_at, v.created_at, v.created_by, v.deadline, v.on_failure
+                      FROM environments e JOIN environment_versions v ON v.org = e.org AND v.name = e.name WHERE e.org = ?1";
 
 fn environment_row(row: &Row<'_>) -> Result<EnvironmentRow, Error> {
     Ok(EnvironmentRow {
@@ -54,6 +67,7 @@ fn environment_row(row: &Row<'_>) -> Result<EnvironmentRow, Error> {
         description: row.text(1)?,
         version: row.uint(2)?,
         variables: variables(&row.text(3)?)?,
+        boot: boot(row.uint(7)?, &row.text(8)?)?,
         created_at: row.int(4)?,
         updated_at: row.int(5)?,
         updated_by: row.text(6)?,
@@ -62,6 +76,15 @@ fn environment_row(row: &Row<'_>) -> Result<EnvironmentRow, Error> {
 
 fn variables(json: &str) -> Result<Variables, Error> {
     serde_json::from_str(json).map_err(|_| Error::Corrupt("an environment's variables can't be read".into()))
+}
+
+fn boot(deadline: u64, on_failure: &str) -> Result<BootPolicy, Error> {
+    let corrupt = || Error::Corrupt("an environment's boot policy can't be read".into());
+    let on_failure = match on_failure {
+        "" => None,
+        word => Some(OnFailure::parse(word).ok_or_else(corrupt)?),
+    };
+    BootPolicy::new(deadline, on_failure).map_err(|_| corrupt())
 }
 
 impl Tx<'_> {
@@ -119,16 +142,16 @@ impl Tx<'_> {
             "INSERT INTO environments (org, name, description, version, created_at) VALUES (?1, ?2, ?3, 1, ?4)",
             bind![org, name, description, self.now],
         )?;
-        self.insert_version(org, name, 1, &Variables::new(), by, 0)
+        self.insert_version(org, name, 1, (&Variables::new(), BootPolicy::default()), by, 0)
     }
 
-    /// Makes a new version with some variables set and some unset. One that would change nothing makes none.
+    /// Makes a new version with some variables set, some unset, and perhaps another boot policy. One that would change
+    /// nothing makes none.
     pub fn update_environment(
         &self,
         grant: &Grant,
         newest: &EnvironmentRow,
-        set: &[(Variable, String)],
-        unset: &[Variable],
+        edit: &EnvironmentEdit,
         expected: Option<u64>,
     ) -> Result<EnvironmentRow, Error> {
         if let Some(expected) = expected.filter(|e| *e != newest.version) {
@@ -138,12 +161,12 @@ impl Tx<'_> {
             )));
         }
         let mut variables = newest.variables.clone();
-        for name in unset {
+        for name in &edit.unset {
             if variables.remove(name.as_str()).is_none() {
                 return Err(Error::Invalid(format!("`{name}` is not set in `{}`", newest.name)));
             }
         }
-        for (variable, value) in set {
+        for (variable, value) in &edit.set {
             self.usable(grant.org(), variable)?;
             if value.len() > MAX_VALUE || value::check_text(value.as_bytes()).is_err() {
                 return Err(Error::Invalid(format!(
@@ -156,7 +179,7 @@ impl Tx<'_> {
         if variables.len() > MAX_ENVIRONMENT {
             return Err(Error::Invalid(format!("an environment has {MAX_ENVIRONMENT} variables at the most")));
         }
-        self.new_version(grant, newest, variables, 0)
+        self.new_version(grant, newest, variables, edit.boot.unwrap_or(newest.boot), 0)
     }
 
     /// Makes a new version that equals an older one.
@@ -166,7 +189,7 @@ impl Tx<'_> {
         newest: &EnvironmentRow,
         old: &EnvironmentRow,
     ) -> Result<EnvironmentRow, Error> {
-        self.new_version(grant, newest, old.variables.clone(), old.version)
+        self.new_version(grant, newest, old.variables.clone(), old.boot, old.version)
     }
 
     fn new_version(
@@ -174,10 +197,11 @@ impl Tx<'_> {
         grant: &Grant,
         newest: &EnvironmentRow,
         variables: Variables,
+        boot: BootPolicy,
         restored_from: u64,
     ) -> Result<EnvironmentRow, Error> {
         grant.covers(Action::EnvironmentUpdate, &format!("environment/{}", newest.name))?;
-        if variables == newest.variables {
+        if variables == newest.variables && boot == newest.boot {
             return Ok(newest.clone());
         }
         let total: usize = variables.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -187,7 +211,7 @@ impl Tx<'_> {
             )));
         }
         let (org, version) = (grant.org(), newest.version + 1);
-        self.insert_version(org, &newest.name, version, &variables, grant.actor(), restored_from)?;
+        self.insert_version(org, &newest.name, version, (&variables, boot), grant.actor(), restored_from)?;
         self.execute(
             "UPDATE environments SET version = ?3 WHERE org = ?1 AND name = ?2",
             bind![org, &newest.name, version],
@@ -196,6 +220,7 @@ impl Tx<'_> {
         Ok(EnvironmentRow {
             version,
             variables,
+            boot,
             updated_at: self.now,
             updated_by: grant.actor().to_owned(),
             ..newest.clone()
@@ -207,14 +232,25 @@ impl Tx<'_> {
         org: &OrgName,
         name: &str,
         version: u64,
-        variables: &Variables,
+        (variables, boot): (&Variables, BootPolicy),
         by: &str,
         restored_from: u64,
     ) -> Result<(), Error> {
         let json = serde_json::to_string(variables).map_err(|_| Error::Internal("variables that are no JSON"))?;
         self.execute(
-            "INSERT INTO environment_versions (org, name, version, variables, created_by, created_at, restored_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            bind![org, name, version, &json, by, self.now, restored_from],
+            "INSERT INTO environment_versions (org, name, version, variables, deadline, on_failure, created_by, created_at, restored_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            bind![
+                org,
+                name,
+                version,
+                &json,
+                i64::from(boot.deadline.unwrap_or(0)),
+                boot.on_failure.map_or("", OnFailure::as_str),
+                by,
+                self.now,
+                restored_from
+            ],
         )?;
         Ok(())
     }
@@ -227,11 +263,15 @@ impl Tx<'_> {
     ) -> Result<Vec<EnvironmentVersionRow>, Error> {
         view.covers(Action::EnvironmentRead, &format!("environment/{name}"))?;
         let rows = self.all(
-            "SELECT version, created_by, created_at, restored_from, variables FROM environment_versions WHERE org = ?1 AND name = ?2 ORDER BY version",
+            "SELECT version, created_by, created_at, restored_from, variables, deadline, on_failure FROM environment_versions
+             WHERE org = ?1 AND name = ?2 ORDER BY version",
             bind![view.org(), name.as_str()],
-            |row| Ok((row.uint(0)?, row.text(1)?, row.int(2)?, row.uint(3)?, variables(&row.text(4)?)?)),
+            |row| {
+                let what = (variables(&row.text(4)?)?, boot(row.uint(5)?, &row.text(6)?)?);
+                Ok((row.uint(0)?, row.text(1)?, row.int(2)?, row.uint(3)?, what))
+            },
         )?;
-        let mut before = Variables::new();
+        let mut before = (Variables::new(), BootPolicy::default());
         let mut history = Vec::new();
         for (version, created_by, created_at, restored_from, after) in rows {
             history.push(EnvironmentVersionRow {
@@ -239,7 +279,8 @@ impl Tx<'_> {
                 created_by,
                 created_at,
                 restored_from,
-                changes: changes(&before, &after),
+                changes: changes(&before.0, &after.0),
+                boot: (before.1 != after.1).then_some((before.1, after.1)),
             });
             before = after;
         }

@@ -47,7 +47,8 @@ impl Grant {
     }
 }
 
-/// Leave to look at metadata. Nothing is written for it: no value is behind it, and nothing changes.
+/// Leave to look at metadata, or to say again what is on record already. Nothing is written for it: no value is behind it, and
+/// nothing changes.
 #[derive(Debug)]
 pub struct View {
     org: OrgName,

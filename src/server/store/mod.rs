@@ -21,7 +21,7 @@ mod sessions;
 mod users;
 
 pub use bundles::{Bundle, PreviewItem};
-pub use environments::{EnvironmentRow, EnvironmentVersionRow, VariableChange};
+pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
 pub use identities::{Credential, Redeemed};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use secrets::{Delivered, NewSecret, SecretEdit, SecretRow, VersionRow};

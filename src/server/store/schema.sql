@@ -55,6 +55,15 @@ CREATE TABLE sessions (
   content_id          TEXT,
   ended_at            BIGINT,
   revoked             BIGINT NOT NULL DEFAULT 0,
+  -- what its agent reported last; all NULL before the first report
+  reported_at         BIGINT,
+  phase               TEXT,
+  installed           TEXT, -- the bundle; '' for none
+  memory_rung         TEXT,
+  files_rung          TEXT,
+  last_error          TEXT,
+  last_error_names    BIGINT, -- it may name a secret
+  agent_version       TEXT,
   PRIMARY KEY (org, id)
 );
 CREATE INDEX sessions_newest ON sessions (org, created_at, id);
@@ -99,6 +108,8 @@ CREATE TABLE environment_versions (
   name          TEXT NOT NULL,
   version       BIGINT NOT NULL,
   variables     TEXT NOT NULL, -- JSON object, keys in order
+  deadline      BIGINT NOT NULL, -- of the boot policy, in seconds; 0 unsaid
+  on_failure    TEXT NOT NULL, -- '' unsaid
   created_by    TEXT NOT NULL,
   created_at    BIGINT NOT NULL,
   restored_from BIGINT NOT NULL DEFAULT 0,

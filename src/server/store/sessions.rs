@@ -1,10 +1,12 @@
-//! Sessions: one VM boot each, pinned to a version of its environment.
+//! Sessions: one VM boot each, pinned to a version of its environment; and what their agents report.
 
 use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
+    boot::BootPolicy,
     identity::{Role, Subject},
     name::{EnvironmentName, Id, OrgName, UserName},
     policy::{Action, Target},
+    report::{Line, Phase, Report},
 };
 
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct SessionRow {
     pub bundle_version: Option<String>,
     pub ended_at: Option<i64>,
     pub revoked: bool,
+    /// The last one, and when it came.
+    pub report: Option<(i64, Report)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,11 @@ impl SessionRow {
         Target::Session { id: self.id.clone(), user: UserName::parse(&self.user).ok() }
     }
 
+    /// As its agent reported it last.
+    pub fn phase(&self) -> Option<Phase> {
+        self.report.as_ref().map(|(_, report)| report.phase)
+    }
+
     pub fn state(&self, now: i64) -> SessionState {
         match (self.ended_at, self.enrolled_at) {
             (Some(_), _) if self.revoked => SessionState::Revoked,
@@ -50,7 +59,7 @@ impl SessionRow {
 }
 
 const COLUMNS: &str = "id, user_name, environment, environment_version, created_by, created_at, join_expires_at, enrolled_at, fetched_at, content_id, \
-                       ended_at, revoked";
+                       ended_at, revoked, reported_at, phase, installed, memory_rung, files_rung, last_error, last_error_names, agent_version";
 
 fn session_row(row: &Row<'_>) -> Result<SessionRow, Error> {
     Ok(SessionRow {
@@ -66,6 +75,29 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow, Error> {
         bundle_version: row.opt_text(9)?,
         ended_at: row.opt_int(10)?,
         revoked: row.bool(11)?,
+        report: match row.opt_int(12)? {
+            Some(at) => Some((at, report(row)?)),
+            None => None,
+        },
+    })
+}
+
+fn report(row: &Row<'_>) -> Result<Report, Error> {
+    fn line<const MAX: usize>(row: &Row<'_>, at: usize) -> Result<Line<MAX>, Error> {
+        Line::parse(&row.text(at)?).map_err(|_| corrupt())
+    }
+    fn corrupt() -> Error {
+        Error::Corrupt("a session's report can't be read".into())
+    }
+    let bundle = row.text(14)?;
+    Ok(Report {
+        phase: Phase::parse(&row.text(13)?).ok_or_else(corrupt)?,
+        bundle: (!bundle.is_empty()).then(|| Id::parse(&bundle)).transpose().map_err(|_| corrupt())?,
+        memory_rung: line(row, 15)?,
+        files_rung: line(row, 16)?,
+        last_error: line(row, 17)?,
+        last_error_names: row.bool(18)?,
+        agent_version: line(row, 19)?,
     })
 }
 
@@ -95,7 +127,8 @@ impl Tx<'_> {
         self.all(&sql, bind![view.org(), user, environment, all, self.now, at, id, i64::from(limit)], session_row)
     }
 
-    /// Makes a session for a person (none: automation) in the newest version of an environment.
+    /// Makes a session for a person (none: automation) in the newest version of an environment; gives it, and that
+    /// version's boot policy.
     pub fn create_session(
         &self,
         grant: &Grant,
@@ -103,7 +136,7 @@ impl Tx<'_> {
         user: Option<&UserName>,
         environment: &EnvironmentName,
         join_ttl: i64,
-    ) -> Result<SessionRow, Error> {
+    ) -> Result<(SessionRow, BootPolicy), Error> {
         grant.covers(Action::SessionCreate, &format!("session/{id}"))?;
         let org = grant.org();
         if let Some(name) = user {
@@ -116,8 +149,8 @@ impl Tx<'_> {
                 }
             }
         }
-        let version = match self.environment(org, environment)? {
-            Some(found) => found.version,
+        let (version, boot) = match self.environment(org, environment)? {
+            Some(found) => (found.version, found.boot),
             None => {
                 return Err(Error::NotFound(format!(
                     "there is no environment `{environment}`; `keyfob env list` shows them"
@@ -129,7 +162,45 @@ impl Tx<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             bind![org, &id, user.map_or("", UserName::as_str), environment.as_str(), version, grant.actor(), self.now, self.now + join_ttl],
         )?;
-        self.session(org, &id)?.ok_or(Error::Internal("a session that was just made"))
+        let session = self.session(org, &id)?.ok_or(Error::Internal("a session that was just made"))?;
+        Ok((session, boot))
+    }
+
+    /// Keeps a report that changes the session's phase, which is on record.
+    pub fn change_phase(&self, grant: &Grant, session: &Id, report: &Report) -> Result<(), Error> {
+        grant.covers(Action::SessionReport, &format!("session/{session}"))?;
+        self.keep_report(grant.org(), session, report)
+    }
+
+    /// Keeps a report of the phase that the session is in already: agents repeat theirs twice a minute, and the audit chain
+    /// would hold little else.
+    pub fn repeat_report(&self, view: &View, session: &SessionRow, report: &Report) -> Result<(), Error> {
+        view.covers(Action::SessionReport, &format!("session/{}", session.id))?;
+        if session.phase() != Some(report.phase) {
+            return Err(Error::Internal("a phase was changed without a record"));
+        }
+        self.keep_report(view.org(), &session.id, report)
+    }
+
+    fn keep_report(&self, org: &OrgName, session: &Id, report: &Report) -> Result<(), Error> {
+        self.execute(
+            "UPDATE sessions SET reported_at = ?3, phase = ?4, installed = ?5, memory_rung = ?6, files_rung = ?7, last_error = ?8,
+               last_error_names = ?9, agent_version = ?10
+             WHERE org = ?1 AND id = ?2",
+            bind![
+                org,
+                session,
+                self.now,
+                report.phase.as_str(),
+                report.bundle.as_ref().map_or("", Id::as_str),
+                report.memory_rung.as_str(),
+                report.files_rung.as_str(),
+                report.last_error.as_str(),
+                report.last_error_names,
+                report.agent_version.as_str()
+            ],
+        )?;
+        Ok(())
     }
 
     /// Ends or, by the grant's action, revokes a session. One that has ended stays as it is.

@@ -1,0 +1,38 @@
+//! Machines that boot with nothing but a join string, against a real control plane. Every case runs in a container first,
+//! where it takes seconds (`cargo test --test boot nspawn::`), then in a VM. Needs root; without it, says so and passes.
+
+#[path = "../it/world.rs"]
+#[allow(dead_code, reason = "shared with the tests that boot nothing")]
+mod world;
+
+mod enrolment; // one boot, by how it goes
+mod machine; // a container or a VM, by the same methods
+mod tree; // what they boot
+mod ways_in; // logins, commands, jobs, units: who sees the variables
+
+macro_rules! cases {
+    ($kind:ident: $($module:ident :: $case:ident),* $(,)?) => {
+        $(#[tokio::test]
+        async fn $case() {
+            crate::$module::$case(crate::machine::Kind::$kind).await;
+        })*
+    };
+}
+
+mod nspawn {
+    cases!(Nspawn:
+        enrolment::variables_are_there,
+        enrolment::a_bad_join_string_fails_the_unit,
+        enrolment::an_absent_server_fails_the_unit_in_time,
+        enrolment::a_late_server_is_waited_for,
+        enrolment::a_killed_agent_leaves_the_files,
+    );
+}
+
+mod vm {
+    cases!(Vm:
+        enrolment::variables_are_there,
+        enrolment::a_bad_join_string_fails_the_unit,
+        enrolment::an_absent_server_fails_the_unit_in_time,
+    );
+}
