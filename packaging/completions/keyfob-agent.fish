@@ -65,7 +65,7 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l dir 
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l user -d 'The agent\'s user, who will write there' -r
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l group -d 'The session\'s group, which may read [default: files.group of the configuration, else keyfob]' -r
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -s h -l help -d 'Print help'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -s h -l help -d 'Print help'

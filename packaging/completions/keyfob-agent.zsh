@@ -85,8 +85,8 @@ _arguments "${_arguments_options[@]}" : \
 '--user=[The agent'\''s user, who will write there]:USER:_default' \
 '--group=[The session'\''s group, which may read \[default\: files.group of the configuration, else keyfob\]]:GROUP:_default' \
 '--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
-'-h[Print help]' \
-'--help[Print help]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
 (unmount)

@@ -64,6 +64,9 @@ _keyfob() {
             keyfob__subcmd__audit,verify)
                 cmd="keyfob__subcmd__audit__subcmd__verify"
                 ;;
+            keyfob__subcmd__env,boot)
+                cmd="keyfob__subcmd__env__subcmd__boot"
+                ;;
             keyfob__subcmd__env,create)
                 cmd="keyfob__subcmd__env__subcmd__create"
                 ;;
@@ -314,12 +317,42 @@ _keyfob() {
             return 0
             ;;
         keyfob__subcmd__env)
-            opts="-o -h --output --help create list ls show set unset history restore"
+            opts="-o -h --output --help create list ls show set unset boot history restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__env__subcmd__boot)
+            opts="-o -h --deadline --on-failure --unset --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-failure)
+                    COMPREPLY=($(compgen -W "block continue" -- "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0

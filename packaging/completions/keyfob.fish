@@ -138,17 +138,18 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s e -l environme
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "create" -d 'Make an environment'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "list" -d 'List environments'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "ls" -d 'List environments'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "show" -d 'Show an environment\'s variables'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "set" -d 'Set variables; makes one new version'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "unset" -d 'Unset variables; makes one new version'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "history" -d 'Show who changed what, and when'
-complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "restore" -d 'Make a new version that equals an older one'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "create" -d 'Make an environment'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "list" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "ls" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "show" -d 'Show an environment\'s variables'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "set" -d 'Set variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "unset" -d 'Unset variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "boot" -d 'Show or change what a session\'s VM does when its secrets do not come; a change makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "history" -d 'Show who changed what, and when'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "restore" -d 'Make a new version that equals an older one'
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
@@ -172,23 +173,31 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subco
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from unset" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from boot" -l deadline -d 'How long the VM waits for its secrets, from the agent\'s start: 1 to 3600 (unsaid: 90)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from boot" -l on-failure -d 'What it does then, or when the control plane refuses (unsaid: block)' -r -f -a "block\t'Stay closed: the agent fails, and what waits for it does not start'
+continue\t'Open without secrets, visibly so; the agent goes on trying'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from boot" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from boot" -l unset -d 'Leave unsaid what no other flag says'
+complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from boot" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from history" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "create" -d 'Make an environment'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "list" -d 'List environments'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "ls" -d 'List environments'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "show" -d 'Show an environment\'s variables'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "set" -d 'Set variables; makes one new version'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "unset" -d 'Unset variables; makes one new version'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "history" -d 'Show who changed what, and when'
-complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset history restore" -f -a "restore" -d 'Make a new version that equals an older one'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "create" -d 'Make an environment'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "list" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "ls" -d 'List environments'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "show" -d 'Show an environment\'s variables'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "set" -d 'Set variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "unset" -d 'Unset variables; makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "boot" -d 'Show or change what a session\'s VM does when its secrets do not come; a change makes one new version'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "history" -d 'Show who changed what, and when'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -f -a "restore" -d 'Make a new version that equals an older one'
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
@@ -212,6 +221,13 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_se
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from unset" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from boot" -l deadline -d 'How long the VM waits for its secrets, from the agent\'s start: 1 to 3600 (unsaid: 90)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from boot" -l on-failure -d 'What it does then, or when the control plane refuses (unsaid: block)' -r -f -a "block\t'Stay closed: the agent fails, and what waits for it does not start'
+continue\t'Open without secrets, visibly so; the agent goes on trying'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from boot" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from boot" -l unset -d 'Leave unsaid what no other flag says'
+complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from boot" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from history" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand environment; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -333,6 +333,21 @@ json\:"For scripts"))' \
 '*::variables -- What to unset:_default' \
 && ret=0
 ;;
+(boot)
+_arguments "${_arguments_options[@]}" : \
+'--deadline=[How long the VM waits for its secrets, from the agent'\''s start\: 1 to 3600 (unsaid\: 90)]:SECONDS:_default' \
+'--on-failure=[What it does then, or when the control plane refuses (unsaid\: block)]:ON_FAILURE:((block\:"Stay closed\: the agent fails, and what waits for it does not start"
+continue\:"Open without secrets, visibly so; the agent goes on trying"))' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--unset[Leave unsaid what no other flag says]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
+&& ret=0
+;;
 (history)
 _arguments "${_arguments_options[@]}" : \
 '-o+[How to print results]:FORMAT:((table\:"For people"
@@ -448,6 +463,21 @@ json\:"For scripts"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':name -- The environment:_default' \
 '*::variables -- What to unset:_default' \
+&& ret=0
+;;
+(boot)
+_arguments "${_arguments_options[@]}" : \
+'--deadline=[How long the VM waits for its secrets, from the agent'\''s start\: 1 to 3600 (unsaid\: 90)]:SECONDS:_default' \
+'--on-failure=[What it does then, or when the control plane refuses (unsaid\: block)]:ON_FAILURE:((block\:"Stay closed\: the agent fails, and what waits for it does not start"
+continue\:"Open without secrets, visibly so; the agent goes on trying"))' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--unset[Leave unsaid what no other flag says]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The environment:_default' \
 && ret=0
 ;;
 (history)
@@ -840,10 +870,16 @@ _keyfob__subcmd__env_commands() {
 'show:Show an environment'\''s variables' \
 'set:Set variables; makes one new version' \
 'unset:Unset variables; makes one new version' \
+'boot:Show or change what a session'\''s VM does when its secrets do not come; a change makes one new version' \
 'history:Show who changed what, and when' \
 'restore:Make a new version that equals an older one' \
     )
     _describe -t commands 'keyfob env commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__env__subcmd__boot_commands] )) ||
+_keyfob__subcmd__env__subcmd__boot_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob env boot commands' commands "$@"
 }
 (( $+functions[_keyfob__subcmd__env__subcmd__create_commands] )) ||
 _keyfob__subcmd__env__subcmd__create_commands() {

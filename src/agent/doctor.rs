@@ -280,6 +280,9 @@ impl Visit<'_> {
             let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path(key)).status();
             made.map_err(|e| format!("ssh-keygen: {e}"))?;
         }
+        // sshd reads the public key as the user who comes in.
+        fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711)).map_err(|e| e.to_string())?;
+        fs::set_permissions(path("user.pub"), fs::Permissions::from_mode(0o644)).map_err(|e| e.to_string())?;
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
         fs::create_dir_all("/run/sshd").map_err(|e| e.to_string())?; // sshd's own, where it runs by socket
         let mut sshd = Command::new(server);

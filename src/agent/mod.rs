@@ -1,8 +1,10 @@
 //! The agent: a join string becomes an identity, the identity a bundle, the bundle files that the session's shell reads.
 //!
 //! ```text
-//! join string (credential or file) -> Enrol -> key and certificate, in memory -> Fetch -> secret memory -> files -> READY=1
-//!                                                     └─ renewed at 70 % of life, until SIGTERM; then the files are wiped
+//! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
+//!   credential, file, MMDS   │ kept: the identity, in systemd's hands
+//!                            └ renewed at 70 % of life, until SIGTERM; then the files are wiped
+//! exec, doctor: what others make of the files
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or

@@ -63,6 +63,8 @@ enum Command {
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
+    ///
+    /// Brings the configured join file along, which such an agent could neither read nor remove.
     Mount(Mount),
     /// Unmount the runtime directory if the agent has emptied it; needs root
     Unmount {
@@ -214,7 +216,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Command::Mount(Mount { dir: given, user, group }) => {
             let group = group.or(config.files.group.clone()).unwrap_or_else(|| "keyfob".into());
-            mount(&dir(given), &user, &group)
+            mount(&dir(given), &user, &group, &config.join.file)
         }
         Command::Unmount { dir: given } => unmount(&dir(given)),
     };
@@ -274,10 +276,11 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
     runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))
 }
 
-fn mount(dir: &Path, user: &str, group: &str) -> Result<(), Error> {
-    let options =
-        Options { owner: Some(user_id(user)?), group: Some(group_id(group)?), mount: true, allow_swappable: false };
-    RuntimeDir::prepare(dir, options).map(drop).map_err(|e| Error::Local(e.to_string()))
+fn mount(dir: &Path, user: &str, group: &str, join_file: &Path) -> Result<(), Error> {
+    let owner = user_id(user)?;
+    let options = Options { owner: Some(owner), group: Some(group_id(group)?), mount: true, allow_swappable: false };
+    let local = |e: runtime_dir::Error| Error::Local(e.to_string());
+    RuntimeDir::prepare(dir, options).map_err(local)?.take_join(join_file, owner).map(drop).map_err(local)
 }
 
 fn unmount(dir: &Path) -> Result<(), Error> {

@@ -79,6 +79,8 @@ struct Agent {
     channel: Option<Channel>,
     /// For the control plane, as soon as there is a connection.
     untold: Option<AgentStatus>,
+    /// Why the VM is open without its secrets, while it is.
+    problem: Option<String>,
 }
 
 /// What is in place.
@@ -95,7 +97,18 @@ impl Agent {
         if let Some(Enrolled { credentials, .. }) = &enrolled {
             tracing::info!(not_after = %credentials.not_after, "an earlier process's identity was kept");
         }
-        Self { dir, settings, keeper, key, enrolled, join: None, started: Instant::now(), channel: None, untold: None }
+        Self {
+            dir,
+            settings,
+            keeper,
+            key,
+            enrolled,
+            join: None,
+            started: Instant::now(),
+            channel: None,
+            untold: None,
+            problem: None,
+        }
     }
 
     async fn live(&mut self) -> Result<(), Error> {
@@ -152,8 +165,8 @@ impl Agent {
             // First of all: it tells how long to try.
             notify::status("looking for the join string");
             let deadline = self.deadline();
-            let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
-            let look = async || source::find(file, config).await;
+            let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
+            let look = async || source::find(file, dir, config).await;
             self.join = Some(retry::until(Some(deadline), "looking for the join string", look).await?);
         }
         let deadline = self.deadline();
@@ -169,15 +182,14 @@ impl Agent {
     /// The VM opens without its secrets, visibly, and gets them later if that can be.
     async fn without(&mut self, mut error: Error) -> Result<Installed, Error> {
         tracing::error!(%error, "going on without secrets, as boot.on_failure says");
-        let problem = format!("this session has no secrets: {error}");
-        files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
-        notify::ready(&format!("degraded: {problem}"));
+        self.tell_problem(&error)?;
+        notify::ready(&self.phase("waiting"));
         if error.is_transient() {
             self.untold = Some(report::without(Phase::Degraded, &error));
             if self.enrolled.is_none() && self.join.is_none() {
-                let (file, config) = (self.settings.join_file.as_deref(), &self.settings.join);
+                let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
                 self.join = Some(
-                    retry::until(None, "looking for the join string", async || source::find(file, config).await)
+                    retry::until(None, "looking for the join string", async || source::find(file, dir, config).await)
                         .await?,
                 );
             }
@@ -187,9 +199,8 @@ impl Agent {
                 }
                 Err(later) => error = later,
             }
-            let problem = format!("this session has no secrets: {error}");
-            files::tell_problem(&self.dir, Some(&problem), self.settings.floor).map_err(local)?;
-            notify::status(&format!("degraded: {problem}"));
+            self.tell_problem(&error)?;
+            notify::status(&self.phase("given up"));
         }
         // Nothing changes from here on until somebody restarts the unit.
         let status = report::without(Phase::Degraded, &error);
@@ -198,6 +209,17 @@ impl Agent {
             tracing::warn!(%error, "the control plane was not told");
         }
         std::future::pending().await
+    }
+
+    /// To whoever logs in.
+    fn tell_problem(&mut self, error: &Error) -> Result<(), Error> {
+        let problem = self.problem.insert(format!("this session has no secrets: {error}"));
+        files::tell_problem(&self.dir, Some(problem), self.settings.floor).map_err(local)
+    }
+
+    /// What to say of a phase: while the VM is open without its secrets, that first.
+    fn phase(&self, phase: &str) -> String {
+        self.problem.as_ref().map_or_else(|| phase.to_owned(), |problem| format!("degraded: {problem}; {phase}"))
     }
 
     async fn install_until(&mut self, deadline: Option<Instant>) -> Result<Installed, Error> {
@@ -218,7 +240,7 @@ impl Agent {
             let report = report::ready(&manifest.bundle_version, &manifest.memory, files);
             return Ok(Installed { summary, report });
         }
-        notify::status("fetching");
+        notify::status(&self.phase("fetching"));
         let floor = self.settings.floor;
         let fetched = retry::until(deadline, "fetching the bundle", async || {
             let channel = client::connect_as(address, credentials).await?;
@@ -240,7 +262,7 @@ impl Agent {
             return Ok(());
         }
         let Some(Found { join, file }) = &self.join else { return Err(Error::Local("no join string".into())) };
-        notify::status("enrolling");
+        notify::status(&self.phase("enrolling"));
         let key = match &self.key {
             Some(kept) => KeyPair::try_from(&PrivatePkcs8KeyDer::from(&kept[..]))
                 .map_err(|e| Error::Local(format!("the kept key: {e}")))?,

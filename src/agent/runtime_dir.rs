@@ -14,7 +14,8 @@
 
 use std::{
     ffi::OsStr,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read, Seek, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
@@ -31,6 +32,7 @@ use nix::{
     },
     unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat, write},
 };
+use zeroize::Zeroizing;
 
 use crate::domain::env_file::Format;
 
@@ -38,6 +40,8 @@ use crate::domain::env_file::Format;
 pub const MANIFEST: &str = "manifest.json";
 /// The directory of the values that are delivered as files.
 pub const FILES: &str = "files";
+/// A join string on its way to an agent without privilege; see [`RuntimeDir::take_join`].
+pub const JOIN: &str = ".join";
 /// Why the secrets are not there, in words, where that is so; shown to whoever logs in.
 pub const PROBLEM: &str = "problem";
 /// What temporary names start with. They lie beside the fixed names alone, so no secret's name can look like one.
@@ -148,6 +152,9 @@ const SOURCE: &str = "keyfob";
 /// Room for two sets of the largest bundle, 1 MiB of nothing but quotes, in all formats: 13 MiB each. Only a limit.
 const SIZE: &str = "32m";
 
+/// A join string is some hundred bytes; whatever is longer is something else, and is refused by whoever reads it.
+const LONGEST_JOIN: u64 = 4097;
+
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 const CLOSED: Mode = Mode::S_IRWXU.union(Mode::S_IRGRP).union(Mode::S_IXGRP);
 
@@ -231,6 +238,32 @@ impl RuntimeDir {
         Ok(fd)
     }
 
+    /// Moves a join string from a file that only root may read or remove to one that the agent may, and wipes the first. Gives
+    /// whether there was one.
+    pub fn take_join(&self, from: &Path, owner: Uid) -> Result<bool, Error> {
+        let found = match openat(AT_FDCWD, from, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(false),
+            Err(e) => return Err(failed(from, "opening it")(e)),
+        };
+        let mut file = fs::File::from(found);
+        let io = |what| move |cause| Error::Io { path: from.to_owned(), what, cause };
+        let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_JOIN as usize));
+        (&file).take(LONGEST_JOIN).read_to_end(&mut text).map_err(io("reading it"))?;
+        match unlinkat(&self.fd, JOIN, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(failed(&self.path, "removing an older join string")(e)),
+        }
+        let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, JOIN, new, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(failed(&self.path, "taking the join string over"))?;
+        give(&fd, Some(owner), None).map_err(failed(&self.path, "giving the join string to the agent"))?;
+        fs::File::from(fd).write_all(&text).map_err(io("handing it on"))?;
+        file.rewind().and_then(|()| file.write_all(&vec![0; text.len()])).map_err(io("wiping it"))?;
+        fs::remove_file(from).map_err(io("removing it"))?;
+        Ok(true)
+    }
+
     /// Overwrites and removes every file of ours, and unmounts what was mounted by us.
     pub fn remove(self) -> Result<(), Error> {
         empty(self.fd()).map_err(failed(&self.path, "wiping it"))?;
@@ -299,6 +332,7 @@ pub fn wipe(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
 fn is_ours(name: &str) -> bool {
     name == MANIFEST
         || name == FILES
+        || name == JOIN
         || name == PROBLEM
         || name.starts_with(TEMPORARY)
         || Format::ALL.iter().any(|format| format.file_name() == name)

@@ -1,6 +1,6 @@
 //! Where the join string comes from: the file that was named, else the systemd credential `keyfob.join` (QEMU and
-//! cloud-hypervisor pass it by SMBIOS type 11), else the configured file, else, where configured, Firecracker's metadata
-//! service.
+//! cloud-hypervisor pass it by SMBIOS type 11), else the configured file (as it is, or as `keyfob-agent mount` has brought
+//! it into the runtime directory), else, where configured, Firecracker's metadata service.
 //!
 //! Never from a command line, ours or the kernel's: every process of the VM can read both.
 
@@ -12,7 +12,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{config, mmds};
+use super::{config, mmds, runtime_dir::JOIN};
 use crate::{
     argv,
     client::Error,
@@ -41,7 +41,7 @@ pub fn is_join_string(argument: &std::ffi::OsStr) -> bool {
 }
 
 /// Looks in all places once. A metadata service that does not answer is worth another try; everything else is final.
-pub async fn find(named: Option<&Path>, config: &config::Join) -> Result<Found, Error> {
+pub async fn find(named: Option<&Path>, dir: &Path, config: &config::Join) -> Result<Found, Error> {
     if fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains(MARK)) {
         return Err(Error::Local(
             "a join string stands on the kernel's command line, where every process can read it (/proc/cmdline), and is not used. Make a \
@@ -56,8 +56,10 @@ pub async fn find(named: Option<&Path>, config: &config::Join) -> Result<Found, 
     if let Some(credential) = credential.filter(|path| path.exists()) {
         return Ok(Found { join: read(&credential)?, file: None });
     }
-    if config.file.exists() {
-        return Ok(Found { join: read(&config.file)?, file: Some(config.file.clone()) });
+    for file in [dir.join(JOIN), config.file.clone()] {
+        if file.exists() {
+            return Ok(Found { join: read(&file)?, file: Some(file) });
+        }
     }
     if config.mmds {
         let text = mmds::get(mmds::ADDRESS, "keyfob/join", LONGEST).await?;

@@ -6,6 +6,7 @@
 mod world;
 
 mod enrolment; // one boot, by how it goes
+mod life; // what people meet: a race to log in, a doctor, a stop, a boot without secrets
 mod machine; // a container or a VM, by the same methods
 mod tree; // what they boot
 mod ways_in; // logins, commands, jobs, units: who sees the variables
@@ -26,6 +27,10 @@ mod nspawn {
         enrolment::an_absent_server_fails_the_unit_in_time,
         enrolment::a_late_server_is_waited_for,
         enrolment::a_killed_agent_leaves_the_files,
+        life::a_stopped_agent_leaves_nothing,
+        life::without_secrets,
+        life::the_doctor_agrees,
+        life::no_login_comes_first,
     );
 }
 
@@ -34,5 +39,6 @@ mod vm {
         enrolment::variables_are_there,
         enrolment::a_bad_join_string_fails_the_unit,
         enrolment::an_absent_server_fails_the_unit_in_time,
+        life::no_login_comes_first,
     );
 }

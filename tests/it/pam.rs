@@ -8,7 +8,7 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -18,7 +18,10 @@ use keyfob::domain::{
     variable::Variable,
 };
 
-use crate::shells::{entries, rendered, values};
+use crate::{
+    shells::{entries, rendered, values},
+    world::pam_module,
+};
 
 /// What no log and no terminal may show.
 const CANARY: &str = "canary-7f3a";
@@ -60,7 +63,7 @@ impl Machine {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut holder = unshare()
             .arg(repository.join("tests/pam/machine.sh"))
-            .args([scratch.path(), world::pam_module(), &repository.join("packaging")])
+            .args([scratch.path(), pam_module(), &repository.join("packaging")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
