@@ -72,7 +72,7 @@ fn make() -> Tree {
     run(Command::new("unshare").args(["--mount", "sh", "-euc", INSTALL, "install"]).args([
         &dir,
         &image,
-        Path::new(AGENT),
+        &env::var_os("KEYFOB_AGENT").map_or_else(|| PathBuf::from(AGENT), PathBuf::from),
         pam_module(),
         &key.with_extension("pub"),
     ]));
