@@ -248,7 +248,7 @@ fn nothing_that_is_wrong_with_the_file_keeps_anybody_out() {
         ("a reserved name", "entry 2: a reserved name", with(b"PATH=/tmp\0"), ""),
         ("twice", "entry 2: a name that was there", with(whole), ""),
         ("not UTF-8", "entry 2: the value is not UTF-8", with(b"B=\xff\0"), ""),
-        ("empty value", "entry 2: the value is empty", with(b"B=\0"), ""),
+        ("a noncharacter", "entry 2: the value holds a Unicode noncharacter", with("B=\u{ffff}\0".as_bytes()), ""),
     ] {
         machine.must(&["sh", "-c", "rm -rf /run/keyfob; install -d -o keyfob-agent -g keyfob -m 750 /run/keyfob"]);
         machine.write("environ", &bytes);
