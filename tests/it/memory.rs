@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Write,
     os::unix::fs::FileExt,
     time::{Duration, Instant},
 };
@@ -69,13 +70,21 @@ fn text(len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Only root reads other processes' memory; in CI that is no excuse.
 fn as_root() -> bool {
-    nix::unistd::geteuid().is_root()
+    let root = nix::unistd::geteuid().is_root();
+    assert!(root || std::env::var_os("CI").is_none(), "this test reads other processes' memory: run it as root");
+    if !root {
+        let _ = writeln!(std::io::stderr(), "not tested: other processes' memory, which only root reads");
+    }
+    root
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agent_and_server_keep_no_copy() {
-    assert!(as_root(), "this test reads other processes' memory: run it as root");
+    if !as_root() {
+        return;
+    }
     let mut world = World::new().await;
     let alice = world.cli("alice", Role::Member).await;
     let values: Vec<(String, Vec<u8>)> = (0..20)
@@ -137,7 +146,9 @@ async fn agent_and_server_keep_no_copy() {
 /// A plain field travels in the clear inside TLS; once that connection is closed, its buffers are freed, and so wiped.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_sent_plain_are_gone_with_their_connection() {
-    assert!(as_root(), "this test reads other processes' memory: run it as root");
+    if !as_root() {
+        return;
+    }
     let world = World::new().await;
     let value = text(4_096);
     let alice = world.person("alice", Role::Member).await;
