@@ -73,6 +73,11 @@ impl From<Status> for Error {
 }
 
 impl Error {
+    /// Whether nobody answered: then there is nobody to be told of it either.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Late { .. })
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {

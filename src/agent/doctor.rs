@@ -262,7 +262,7 @@ impl Visit<'_> {
             io::ErrorKind::NotFound => format!("{program} is not installed"),
             _ => format!("{program}: {e}"),
         })?;
-        read(&printed).ok_or_else(|| format!("{program} did not run the probe: {}", last_line(&printed)))
+        read(&printed).ok_or_else(|| format!("{program} did not run the probe: {}", why(program, &printed)))
     }
 
     /// Through an ssh server of our own, which asks PAM as the real one does, with keys that are gone afterwards.
@@ -357,9 +357,10 @@ fn read(printed: &str) -> Option<BTreeMap<String, String>> {
     Some(found)
 }
 
-/// The last thing that was said, which is where programs say why not. Only our own probe could print a value's hash.
-fn last_line(printed: &str) -> &str {
-    printed.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with(MARK)).unwrap_or("it said nothing")
+/// Why a program did not let the probe run, in its own words. What else was said may be a start file's, and hold a value.
+fn why<'a>(program: &str, printed: &'a str) -> &'a str {
+    let own = |line: &&str| line.starts_with(&format!("{program}: ")) || line.contains("@127.0.0.1: ");
+    printed.lines().rev().find(own).unwrap_or("it did not say why")
 }
 
 /// Both outputs of a command, which is ended when it takes too long.
@@ -433,7 +434,14 @@ mod tests {
             let found = read(printed).map(|found| found.into_keys().collect::<Vec<_>>());
             assert_eq!(found, names.map(|n| n.iter().map(|n| n.to_string()).collect()), "{printed:?}");
         }
-        assert_eq!(last_line("su: no\nkeyfob-probe A 11\n\n"), "su: no");
+        for (program, printed, told) in [
+            ("su", "su: Permission denied\nkeyfob-probe A 11\n\n", "su: Permission denied"),
+            ("ssh", "dev@127.0.0.1: Permission denied (publickey).\n", "dev@127.0.0.1: Permission denied (publickey)."),
+            ("su", "hello, hunter2\n", "it did not say why"),
+            ("su", "", "it did not say why"),
+        ] {
+            assert_eq!(why(program, printed), told);
+        }
     }
 
     #[test]

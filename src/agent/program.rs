@@ -224,10 +224,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             notify::status(&format!("failed: {error}"));
-            fail(
-                &error.to_string(),
-                if matches!(error, Error::Unreachable { .. } | Error::Late { .. }) { 3 } else { 1 },
-            )
+            fail(&error.to_string(), if error.is_unreachable() { 3 } else { 1 })
         }
     }
 }

@@ -118,7 +118,7 @@ impl Agent {
                 self.without(error).await?
             }
             Err(error) => {
-                if !matches!(error, Error::Unreachable { .. }) {
+                if !error.is_unreachable() {
                     self.report(report::without(report::end(&error), &error)).await;
                 }
                 return Err(error);
