@@ -87,7 +87,8 @@ pub async fn a_stopped_agent_leaves_nothing(kind: Kind) {
     let session = world.session("alice", "default").await;
     let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), ..Boot::default() });
     machine.wait_running();
-    machine.ok("systemctl stop keyfob-agent");
+    // systemd stops what nobody needs any more after it has answered.
+    machine.ok("systemctl stop keyfob-agent; while systemctl is-active -q keyfob-mount; do sleep 0.05; done");
     for (script, expected) in [
         ("findmnt /run/keyfob", ""),
         ("find /run/keyfob ! -type d 2>/dev/null", ""),

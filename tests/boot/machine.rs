@@ -108,7 +108,7 @@ impl Machine {
 
     /// Runs a script as root, outside of any session; gives its exit code and all it printed.
     pub fn sh(&mut self, script: &str) -> (i32, String) {
-        writeln!(self.shell.get_mut(), "{}", STANDARD.encode(script)).expect("the machine listens");
+        self.send(script);
         let answer = self.line();
         let answer = STANDARD.decode(&answer).unwrap_or_default();
         let answer = String::from_utf8_lossy(&answer);
@@ -147,12 +147,17 @@ impl Machine {
 
     /// Shuts it down as an administrator would, and waits for its end.
     pub fn shutdown(mut self) {
-        self.ok("systemctl --no-block poweroff");
+        // The shell may be gone before it can answer.
+        self.send("systemctl --no-block poweroff");
         let start = Instant::now();
         while self.running.process.try_wait().expect("our own child").is_none() {
             assert!(start.elapsed() < PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn send(&mut self, script: &str) {
+        writeln!(self.shell.get_mut(), "{}", STANDARD.encode(script)).expect("the machine listens");
     }
 
     fn line(&mut self) -> String {
