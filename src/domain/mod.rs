@@ -12,6 +12,7 @@ pub mod name;
 pub mod plain;
 pub mod policy;
 pub mod report;
+pub mod redaction;
 pub mod reserved;
 pub mod resolve;
 pub mod suspicion;
