@@ -44,6 +44,13 @@ pub struct Entry {
     pub value: Bytes,
 }
 
+impl Entry {
+    /// An environment's variables are no secrets: `production` in a log is no leak.
+    pub fn is_secret(&self) -> bool {
+        self.origin != v1::Origin::Environment.word()
+    }
+}
+
 /// Fetches the bundle of the session that `own` names. `floor` is the weakest memory that the values may lie in.
 pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetched, Error> {
     let Subject::Session(session) = &own.subject else {

@@ -15,6 +15,7 @@ mod doctor;
 mod exec;
 mod fetch;
 pub mod files;
+mod fingerprints;
 mod kept;
 mod mmds;
 mod notify;

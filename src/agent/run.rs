@@ -22,6 +22,7 @@ use super::{
     config,
     fetch::{self, Fetched},
     files::{self, Item, Manifest, Set},
+    fingerprints::Fingerprints,
     kept::{Enrolled, Keeper, Kept},
     notify, report, retry,
     runtime_dir::RuntimeDir,
@@ -253,7 +254,9 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        install(&self.dir, &fetched, floor)
+        let mut fingerprints = Fingerprints::load(&self.dir, own.subject.name())?;
+        fingerprints.add(&fetched.entries);
+        install(&self.dir, &fetched, &fingerprints.encode(), floor)
     }
 
     /// Redeems the join string, unless there is an identity.
@@ -326,7 +329,7 @@ impl Agent {
     }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<Installed, Error> {
+fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()
@@ -350,6 +353,7 @@ fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<Installed
         memory: fetched.rung,
         installed_at: OffsetDateTime::now_utc(),
         items: &items,
+        fingerprints,
     };
     files::install(dir, &set, floor).map_err(local)?;
     let (memory, files) = (fetched.rung.as_str(), dir.rung().as_str());
