@@ -17,6 +17,7 @@ mod fetch;
 pub mod files;
 mod fingerprints;
 mod kept;
+mod leaks;
 mod mmds;
 mod notify;
 mod program;

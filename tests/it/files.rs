@@ -147,7 +147,10 @@ fn what_is_left_of_a_killed_run_goes_and_no_link_is_followed() {
         symlink(&outside, dir.path().join(name)).unwrap();
     }
     put(&dir, 1, &[env("A", b"1")]).unwrap();
-    assert_eq!(names(&everything(dir.path())), ["env", "env.fish", "env.sh", "environ", "fingerprints", "manifest.json"]);
+    assert_eq!(
+        names(&everything(dir.path())),
+        ["env", "env.fish", "env.sh", "environ", "fingerprints", "manifest.json"]
+    );
     assert!(fs::symlink_metadata(dir.path().join("env")).unwrap().is_file());
     assert_eq!(fs::read(&outside).unwrap(), b"stays");
 }
@@ -265,7 +268,10 @@ fn killed_at_any_moment() {
     let dir = prepare(&path, Options::default()).unwrap();
     put_body(&dir, 999_999);
     assert_eq!(look(&path), 999_999);
-    assert_eq!(names(&everything(&path)), ["env", "env.fish", "env.sh", "environ", "files/b", "fingerprints", "manifest.json"]);
+    assert_eq!(
+        names(&everything(&path)),
+        ["env", "env.fish", "env.sh", "environ", "files/b", "fingerprints", "manifest.json"]
+    );
 }
 
 // ================================================================ in the right hands
