@@ -48,7 +48,7 @@ pub fn end(error: &Error) -> Phase {
 
 pub async fn send(channel: impl Future<Output = Result<Channel, Error>>, status: AgentStatus) -> Result<(), Error> {
     let told = async {
-        BundleServiceClient::new(channel.await?).report(ReportRequest { status: Some(status) }).await?;
+        BundleServiceClient::new(channel.await?).report(ReportRequest { status: Some(status), leaks: vec![] }).await?;
         Ok(())
     };
     timeout(PATIENCE, told).await.unwrap_or(Err(Error::Late { doing: "reporting" }))
