@@ -92,7 +92,6 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
 }
 
 /// Fetches secrets of the session that `own` names by their names; each once.
-#[allow(dead_code, reason = "for `exec --with`, which asks for it over the agent's socket")]
 pub async fn fetch_named(channel: Channel, own: &Identity, names: &[String], floor: Rung) -> Result<Named, Error> {
     let session = session(own)?;
     let (key, nonce) = fresh()?;

@@ -3,7 +3,7 @@
 //! ```text
 //! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
-//!                            └ renewed at 70 % of life, until SIGTERM; then the files are wiped
+//!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
 //! exec, doctor: what others make of the files
 //! ```
 //!
@@ -18,13 +18,16 @@ pub mod files;
 mod fingerprints;
 mod kept;
 mod leaks;
+mod local;
 mod mmds;
 mod notify;
+mod packet;
 mod program;
 mod report;
 mod retry;
 mod run;
 pub mod runtime_dir;
+mod serve;
 mod source;
 
 pub use program::{command, main};
