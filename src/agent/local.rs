@@ -27,10 +27,11 @@ use std::{
 };
 
 use nix::unistd::{Gid, chown};
-use rustix::net::{SocketFlags, accept_with, bind, connect, listen, sockopt};
+use rustix::net::{SocketFlags, bind, connect, listen, sockopt};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::Interest,
+    net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
@@ -123,21 +124,18 @@ pub fn serve(
     chown(path, None, group)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listen(&socket, MOST as i32)?;
-    let socket = AsyncFd::register_with_interest(socket, Interest::READABLE)?;
-    Ok(accept(socket, sender))
+    // A listener's type; that each connection keeps packets apart is known to `packet` alone.
+    Ok(accept(UnixListener::from_std(socket.into())?, sender))
 }
 
-async fn accept(socket: AsyncFd<OwnedFd>, sender: mpsc::Sender<Request>) {
+async fn accept(socket: UnixListener, sender: mpsc::Sender<Request>) {
     let slots = Arc::new(Semaphore::new(MOST));
     let mut served = tokio::task::JoinSet::new();
     loop {
         while served.try_join_next().is_some() {}
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let accepted =
-            socket.async_io(Interest::READABLE, |socket| accept_with(socket, flags).map_err(io::Error::from)).await;
-        match accepted {
-            Ok(connection) => {
+        match socket.accept().await {
+            Ok((connection, _)) => {
                 let sender = sender.clone();
                 served.spawn(async move {
                     if let Err(error) = converse(connection, sender).await {
@@ -155,12 +153,11 @@ async fn accept(socket: AsyncFd<OwnedFd>, sender: mpsc::Sender<Request>) {
     }
 }
 
-async fn converse(connection: OwnedFd, sender: mpsc::Sender<Request>) -> io::Result<()> {
+async fn converse(connection: UnixStream, sender: mpsc::Sender<Request>) -> io::Result<()> {
     let cred = sockopt::socket_peercred(&connection)?;
     let peer = Peer { uid: cred.uid.as_raw(), pid: cred.pid.as_raw_nonzero().get() };
-    let connection = AsyncFd::register(connection)?;
     loop {
-        let read = connection.async_io(Interest::READABLE, |socket| packet::receive::<Asked>(socket));
+        let read = connection.async_io(Interest::READABLE, || packet::receive::<Asked>(&connection));
         let (answer, with) = match timeout(PATIENCE, read).await?? {
             None => return Ok(()),
             Some((Asked::Leaks(leaks), _)) => {
@@ -174,7 +171,7 @@ async fn converse(connection: OwnedFd, sender: mpsc::Sender<Request>) -> io::Res
             },
         };
         let descriptors: Vec<_> = with.iter().flatten().map(AsFd::as_fd).collect();
-        let write = connection.async_io(Interest::WRITABLE, |socket| packet::send(socket, &answer, &descriptors));
+        let write = connection.async_io(Interest::WRITABLE, || packet::send(&connection, &answer, &descriptors));
         timeout(PATIENCE, write).await??;
     }
 }
