@@ -2,22 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+pub use super::forms::Strength;
+
 /// How long a stream may be silent before what is undecided goes out.
 pub const IDLE: Duration = Duration::from_millis(30);
 
 /// The fingerprints and names of one session's values. Holds no value.
 #[derive(Debug)]
 pub struct Redaction {}
-
-/// How well a value is protected by its fingerprints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strength {
-    /// Too short or too common to be told from other text.
-    NotRedactable,
-    /// Redacted, but a dump of the fingerprints would give it away.
-    Weak,
-    Strong,
-}
 
 /// Why bytes are no [`Redaction`].
 #[derive(Debug)]
