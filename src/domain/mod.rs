@@ -12,10 +12,7 @@ pub mod join;
 pub mod name;
 pub mod plain;
 pub mod policy;
-<<<<<<< HEAD
-=======
 pub mod redact;
->>>>>>> wt-a
 pub mod redaction;
 pub mod report;
 pub mod reserved;

@@ -51,8 +51,10 @@ mod tests {
         for len in 8..40 {
             for before in 0..3 {
                 for (lead, tail) in [(0x00, &b""[..]), (0x00, b"\n"), (0xff, b"\xff\xff\xff")] {
-                    let whole: Vec<u8> =
-                        std::iter::repeat_n(lead, before).chain(bytes[..len].iter().copied()).chain(tail.to_vec()).collect();
+                    let whole: Vec<u8> = std::iter::repeat_n(lead, before)
+                        .chain(bytes[..len].iter().copied())
+                        .chain(tail.to_vec())
+                        .collect();
                     let reference = REFERENCE.encode(whole);
                     for region in [0..8, len - 8..len] {
                         let window = base64(&bytes[..len], before, STANDARD, region.clone(), &mut out);

@@ -62,7 +62,7 @@ const fn json(also: &'static str, slash: bool, ascii: bool, case: Case) -> Escap
 pub(super) const EVERYWHERE: &[(Form, Escape)] = &[
     (Form::LineEnds, Escape::Ends("\r\n")),
     (Form::LineEnds, Escape::Ends("\n")),
-    (Form::LineEnds, Escape::Ends(" ")), // echo $KEY
+    (Form::LineEnds, Escape::Ends(" ")),                    // echo $KEY
     (Form::Percent, Escape::Percent("-._~", Upper, "%20")), // RFC 3986
     (Form::Percent, Escape::Percent("-._~", Lower, "%20")),
     (Form::Percent, Escape::Percent("-._~/", Upper, "%20")), // Python's quote
@@ -77,11 +77,11 @@ pub(super) const EVERYWHERE: &[(Form, Escape)] = &[
     (Form::Percent, Escape::Percent("-._*", Lower, "+")),
     (Form::Json, json("", false, false, Lower)), // JSON.stringify, jq, serde_json
     (Form::Json, json("", true, false, Lower)),
-    (Form::Json, json("<>&", false, false, Lower)), // Go
-    (Form::Json, json("", false, true, Lower)),     // Python, jq -a
-    (Form::Json, json("", true, true, Lower)),      // PHP
-    (Form::Json, json("<>&='", false, false, Lower)), // Gson
-    (Form::Json, json("", false, true, Upper)),     // Jackson
+    (Form::Json, json("<>&", false, false, Lower)),     // Go
+    (Form::Json, json("", false, true, Lower)),         // Python, jq -a
+    (Form::Json, json("", true, true, Lower)),          // PHP
+    (Form::Json, json("<>&='", false, false, Lower)),   // Gson
+    (Form::Json, json("", false, true, Upper)),         // Jackson
     (Form::Json, json("\"'<>&+`", false, true, Upper)), // System.Text.Json
     (Form::JsonTwice, Escape::JsonTwice),
     (Form::Xml, Escape::Xml("\"", "'")),
@@ -92,9 +92,9 @@ pub(super) const EVERYWHERE: &[(Form, Escape)] = &[
     (Form::Xml, Escape::Xml("&quot;", "&#039;")), // PHP
     (Form::Xml, Escape::Xml("&#34;", "&#39;")),   // Go, Jinja
     (Form::Xml, Escape::XmlText),
-    (Form::Shell, Escape::Apostrophe(r"'\''")),   // bash, zsh, mksh
+    (Form::Shell, Escape::Apostrophe(r"'\''")),    // bash, zsh, mksh
     (Form::Shell, Escape::Apostrophe(r#"'"'"'"#)), // dash, busybox, our own files
-    (Form::Shell, Escape::Quotes),                // declare -p
+    (Form::Shell, Escape::Quotes),                 // declare -p
     (Form::Shell, BASH),
     (Form::Shell, ZSH),
     (Form::Shell, Escape::Dollar(Dollar::Bash)),
@@ -184,7 +184,8 @@ impl<'a> Escaper<'a> {
     /// Whether no earlier row made the same of every odd character.
     fn is_new(&mut self, escape: &Escape) -> bool {
         let mut made = Scratch::new();
-        let odd = Escaper { bytes: &self.odd, text: std::str::from_utf8(&self.odd).ok(), odd: Scratch::new(), seen: vec![] };
+        let odd =
+            Escaper { bytes: &self.odd, text: std::str::from_utf8(&self.odd).ok(), odd: Scratch::new(), seen: vec![] };
         escape.write(&self.unit(0), true, &mut made);
         for (_, unit) in odd.units() {
             escape.write(&unit, false, &mut made);
@@ -247,7 +248,9 @@ impl Escape {
                     }
                 }
             }
-            (Self::Json { also, slash, ascii, case }, bytes) => json_char(unit, bytes, also, *slash, *ascii, *case, out),
+            (Self::Json { also, slash, ascii, case }, bytes) => {
+                json_char(unit, bytes, also, *slash, *ascii, *case, out)
+            }
             (Self::JsonTwice, bytes) => {
                 let mut once = Scratch::new();
                 json_char(unit, bytes, "", false, false, Lower, &mut once);

@@ -18,8 +18,24 @@ const LONG_NUMBER: usize = 20;
 
 /// Names whose strings are no secrets, in service accounts and connection settings; to mask these would mask half a log.
 const KNOWN: &[&str] = &[
-    "type", "project_id", "client_email", "client_id", "universe_domain", "region", "host", "hostname", "username", "user",
-    "database", "dbname", "engine", "email", "kty", "alg", "use", "kid",
+    "type",
+    "project_id",
+    "client_email",
+    "client_id",
+    "universe_domain",
+    "region",
+    "host",
+    "hostname",
+    "username",
+    "user",
+    "database",
+    "dbname",
+    "engine",
+    "email",
+    "kty",
+    "alg",
+    "use",
+    "kid",
 ];
 
 /// Nothing when the text is no JSON: an array, an object or a string whose tokens are all well formed.
@@ -45,7 +61,8 @@ pub(super) fn leaves(text: &[u8]) -> Option<Vec<Leaf>> {
                 }
             }
             b'0'..=b'9' | b'-' | b't' | b'f' | b'n' => {
-                let end = at + text[at..].iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+                let end =
+                    at + text[at..].iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
                 let token = &text[at..end];
                 if !(token[0] == b'-' || token[0].is_ascii_digit() || matches!(token, b"true" | b"false" | b"null")) {
                     return None;
@@ -121,11 +138,20 @@ mod tests {
     #[test]
     fn leaves_of() {
         for (document, expected) in [
-            (r#"{"a": "secret-one", "b": ["secret-two", 1, -2.5e+3, true, null]}"#, Some(&["secret-one", "secret-two"][..])),
+            (
+                r#"{"a": "secret-one", "b": ["secret-two", 1, -2.5e+3, true, null]}"#,
+                Some(&["secret-one", "secret-two"][..]),
+            ),
             (r#""only a string""#, Some(&["only a string"])),
             (r#"{"password": "with \"quotes\" \u00e9 \ud83d\ude00 \/ \n"}"#, Some(&["with \"quotes\" é 😀 / \n"])),
-            (r#"{"secret-name": "short", "type": "service-account", "auth_uri": "https://example.net/o/oauth2"}"#, Some(&[])),
-            (r#"{"hook": "https://example.net/T0/B0/a1b2c3d4e5f6a7b8"}"#, Some(&["https://example.net/T0/B0/a1b2c3d4e5f6a7b8"])),
+            (
+                r#"{"secret-name": "short", "type": "service-account", "auth_uri": "https://example.net/o/oauth2"}"#,
+                Some(&[]),
+            ),
+            (
+                r#"{"hook": "https://example.net/T0/B0/a1b2c3d4e5f6a7b8"}"#,
+                Some(&["https://example.net/T0/B0/a1b2c3d4e5f6a7b8"]),
+            ),
             (r#"{"id": 123456789012345678901234, "at": 1764000000000000000}"#, Some(&["123456789012345678901234"])),
             (r#"["half a pair \ud83d alone"]"#, Some(&["half a pair \u{fffd} alone"])),
             ("{ printf \"%s\" secret; }", None),
@@ -139,7 +165,11 @@ mod tests {
             let found = leaves(document.as_bytes()).map(|leaves| {
                 leaves.iter().map(|leaf| String::from_utf8(leaf.text.to_vec()).unwrap()).collect::<Vec<_>>()
             });
-            assert_eq!(found.as_deref().map(|f| f.iter().map(String::as_str).collect()), expected.map(<[_]>::to_vec), "{document}");
+            assert_eq!(
+                found.as_deref().map(|f| f.iter().map(String::as_str).collect()),
+                expected.map(<[_]>::to_vec),
+                "{document}"
+            );
         }
     }
 }

@@ -24,17 +24,90 @@ pub(super) fn too_common(text: &[u8]) -> bool {
 
 /// From 8 bytes on; what is shorter is not looked for anyway.
 const COMMON: &[&str] = &[
-    "127.0.0.1/32", "0.0.0.0/0", "255.255.255.0", "localhost", "localhost:3000", "localhost:5432", "localhost:8000",
-    "localhost:8080", "http://localhost", "https://localhost", "http://localhost:3000", "http://localhost:8080",
-    "localhost.localdomain", "host.docker.internal", "example.com", "example.org", "password", "passw0rd", "password1",
-    "password123", "changeme", "changeit", "secret123", "administrator", "username", "postgres", "postgresql", "mongodb",
-    "rabbitmq", "minioadmin", "production", "development", "testing123", "staging1", "undefined", "disabled", "enabled1",
-    "required", "optional", "unlimited", "anonymous", "verify-full", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
-    "eu-west-1", "eu-west-2", "eu-west-3", "eu-central-1", "eu-north-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
-    "ap-northeast-1", "ca-central-1", "sa-east-1", "us-central1", "europe-west1", "service_account", "authorized_user",
-    "application", "application/json", "text/plain", "text/html", "/bin/bash", "/usr/bin", "/usr/local/bin", "/dev/null",
-    "https://", "http://", "redis://", "Europe/Berlin", "America/New_York", "Etc/UTC", "en_US.UTF-8", "xterm-256color",
-    "deadbeef", "abcdefgh", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "lorem ipsum", "abc12345", "asdfghjkl",
+    "127.0.0.1/32",
+    "0.0.0.0/0",
+    "255.255.255.0",
+    "localhost",
+    "localhost:3000",
+    "localhost:5432",
+    "localhost:8000",
+    "localhost:8080",
+    "http://localhost",
+    "https://localhost",
+    "http://localhost:3000",
+    "http://localhost:8080",
+    "localhost.localdomain",
+    "host.docker.internal",
+    "example.com",
+    "example.org",
+    "password",
+    "passw0rd",
+    "password1",
+    "password123",
+    "changeme",
+    "changeit",
+    "secret123",
+    "administrator",
+    "username",
+    "postgres",
+    "postgresql",
+    "mongodb",
+    "rabbitmq",
+    "minioadmin",
+    "production",
+    "development",
+    "testing123",
+    "staging1",
+    "undefined",
+    "disabled",
+    "enabled1",
+    "required",
+    "optional",
+    "unlimited",
+    "anonymous",
+    "verify-full",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eu-central-1",
+    "eu-north-1",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-northeast-1",
+    "ca-central-1",
+    "sa-east-1",
+    "us-central1",
+    "europe-west1",
+    "service_account",
+    "authorized_user",
+    "application",
+    "application/json",
+    "text/plain",
+    "text/html",
+    "/bin/bash",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/dev/null",
+    "https://",
+    "http://",
+    "redis://",
+    "Europe/Berlin",
+    "America/New_York",
+    "Etc/UTC",
+    "en_US.UTF-8",
+    "xterm-256color",
+    "deadbeef",
+    "abcdefgh",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiop",
+    "lorem ipsum",
+    "abc12345",
+    "asdfghjkl",
 ];
 
 /// Bits that a guess of each byte costs, in tenths; 0 for what is public.
@@ -45,8 +118,8 @@ pub(super) fn worth(text: &[u8], public: &[Range<usize>]) -> Worth {
     let mut worth = Zeroizing::new(vec![u8::MAX; text.len()]);
     public.iter().for_each(|known| worth[known.clone()].fill(0));
     // Words: four letters and more of one case, the first perhaps a capital.
-    let base32 = text.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7' | b'='))
-        && text.iter().any(u8::is_ascii_digit);
+    let base32 =
+        text.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7' | b'=')) && text.iter().any(u8::is_ascii_digit);
     let mut start = 0;
     while start < text.len() {
         let lower = start + usize::from(text[start].is_ascii_uppercase());
@@ -62,7 +135,11 @@ pub(super) fn worth(text: &[u8], public: &[Range<usize>]) -> Worth {
     let alphabet = 10 * u32::from(any(u8::is_ascii_digit))
         + letters(any(u8::is_ascii_lowercase), any(|b| matches!(b, b'g'..=b'z')))
         + letters(any(u8::is_ascii_uppercase), any(|b| matches!(b, b'G'..=b'Z')))
-        + if any(|b| !b.is_ascii_alphanumeric() && !b"+/=-_".contains(b)) { 33 } else { 2 * u32::from(any(|b| b"+/=-_".contains(b))) };
+        + if any(|b| !b.is_ascii_alphanumeric() && !b"+/=-_".contains(b)) {
+            33
+        } else {
+            2 * u32::from(any(|b| b"+/=-_".contains(b)))
+        };
     let mut met = [false; 256];
     rest().for_each(|byte| met[usize::from(byte)] = true);
     let distinct = met.iter().filter(|met| **met).count().max(1) as f64;

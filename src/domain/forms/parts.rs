@@ -39,7 +39,9 @@ pub(super) enum Kind {
     /// A line and short ones next to it.
     Lines,
     /// What makes one line of folded base64; the last one may be two.
-    Folded { columns: usize },
+    Folded {
+        columns: usize,
+    },
 }
 
 pub(super) enum Bytes<'a> {
@@ -140,8 +142,11 @@ impl<'a> Plan<'a> {
                 left[at..at + 8].fill(0);
             }
             // A part that can be guessed is lost as well.
-            let weak: Vec<&Part> =
-                text.parts.iter().filter(|p| p.kind != Kind::Lines && judge::bits(&left[p.range.clone()]) < ENOUGH).collect();
+            let weak: Vec<&Part> = text
+                .parts
+                .iter()
+                .filter(|p| p.kind != Kind::Lines && judge::bits(&left[p.range.clone()]) < ENOUGH)
+                .collect();
             let alone = |part: &&Part| part.kind == Kind::Whole || part.kind == Kind::Line && !text.armoured;
             if weak.iter().any(alone) {
                 return true;
@@ -237,7 +242,9 @@ fn value_side(bytes: &[u8], line: Range<usize>) -> Range<usize> {
     let text = &bytes[line.clone()];
     let start = text.iter().take_while(|b| b.is_ascii_whitespace() || b"-".contains(b)).count();
     let name = text[start..].strip_prefix(b"export ").map_or(start, |_| start + 7);
-    let Some(len) = text[name..].iter().position(|b| !(b.is_ascii_alphanumeric() || b"_-.".contains(b))) else { return line };
+    let Some(len) = text[name..].iter().position(|b| !(b.is_ascii_alphanumeric() || b"_-.".contains(b))) else {
+        return line;
+    };
     let separator = text[name + len];
     let rest = trimmed(bytes, line.start + name + len + 1..line.end);
     if len == 0 || !b"=:".contains(&separator) || rest.is_empty() || b"=/".contains(&bytes[rest.start]) {

@@ -27,10 +27,6 @@ impl Scratch {
         self.0.extend_from_slice(bytes);
     }
 
-    pub fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
     /// `Vec` would move without wiping.
     pub fn reserve(&mut self, more: usize) {
         let needed = self.0.len() + more;
