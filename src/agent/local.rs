@@ -70,7 +70,7 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     pub uid: u32,
-    pub pid: Option<i32>,
+    pub pid: i32,
 }
 
 /// What one command gets.
@@ -124,18 +124,17 @@ pub fn serve(
     chown(path, None, group)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listen(&socket, MOST as i32)?;
-    // Of another type than the name says; what is read and written is ours to say.
-    let listener = UnixListener::from_std(socket.into())?;
-    Ok(accept(listener, sender))
+    // A listener's type; that each connection keeps packets apart is known to `packet` alone.
+    Ok(accept(UnixListener::from_std(socket.into())?, sender))
 }
 
-async fn accept(listener: UnixListener, sender: mpsc::Sender<Request>) {
+async fn accept(socket: UnixListener, sender: mpsc::Sender<Request>) {
     let slots = Arc::new(Semaphore::new(MOST));
     let mut served = tokio::task::JoinSet::new();
     loop {
         while served.try_join_next().is_some() {}
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+        match socket.accept().await {
             Ok((connection, _)) => {
                 let sender = sender.clone();
                 served.spawn(async move {
@@ -155,8 +154,8 @@ async fn accept(listener: UnixListener, sender: mpsc::Sender<Request>) {
 }
 
 async fn converse(connection: UnixStream, sender: mpsc::Sender<Request>) -> io::Result<()> {
-    let cred = connection.peer_cred()?;
-    let peer = Peer { uid: cred.uid(), pid: cred.pid() };
+    let cred = sockopt::socket_peercred(&connection)?;
+    let peer = Peer { uid: cred.uid.as_raw(), pid: cred.pid.as_raw_nonzero().get() };
     loop {
         let read = connection.async_io(Interest::READABLE, || packet::receive::<Asked>(&connection));
         let (answer, with) = match timeout(PATIENCE, read).await?? {

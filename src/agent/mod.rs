@@ -3,9 +3,8 @@
 //! ```text
 //! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
-//!                            └ renewed at 70 % of life, until SIGTERM; then the files are wiped
+//!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
 //! exec, redact, doctor: what others make of the files
-//! local: what the session's processes ask of the agent
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
@@ -34,6 +33,7 @@ mod report;
 mod retry;
 mod run;
 pub mod runtime_dir;
+mod serve;
 mod signals;
 mod source;
 mod stage;

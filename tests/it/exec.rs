@@ -118,13 +118,15 @@ fn a_command_ends_as_it_would_without_us() {
 #[test]
 fn a_command_finds_everything_as_without_us() {
     let session = Session::new(&[]);
-    let script = "ls /proc/self/fd; grep -E '^(Sig(Blk|Ign|Cgt)|Umask|NoNewPrivs)' /proc/self/status; ulimit -a; umask; pwd";
+    let script =
+        "ls /proc/self/fd; grep -E '^(Sig(Blk|Ign|Cgt)|Umask|NoNewPrivs)' /proc/self/status; ulimit -a; umask; pwd";
     let plain = run(Command::new("bash").args(["-c", script]), b"").ok();
     for flags in [&[][..], &["--no-redact"]] {
         assert_eq!(run(&mut session.exec(flags, &["bash", "-c", script]), b"").ok(), plain, "{flags:?}");
     }
     // The same process group: what the terminal's keys send reaches both.
-    let group = run(&mut session.exec(&[], &["sh", "-c", "echo $(ps -o pgid= -p $$) $(ps -o pgid= -p $PPID)"]), b"").ok();
+    let group =
+        run(&mut session.exec(&[], &["sh", "-c", "echo $(ps -o pgid= -p $$) $(ps -o pgid= -p $PPID)"]), b"").ok();
     let mut groups = group.split_whitespace();
     assert_eq!(groups.next(), groups.next());
 }
@@ -197,10 +199,9 @@ fn bytes_without_a_value() {
 #[test]
 fn who_reads_goes_away() {
     let session = Session::new(&[("API_KEY", VALUE)]);
-    for (what, mut child) in [
-        ("yes", started(&mut session.exec(&[], &["yes"]))),
-        ("redact", started(session.redact().stdin(Stdio::null()))),
-    ] {
+    for (what, mut child) in
+        [("yes", started(&mut session.exec(&[], &["yes"]))), ("redact", started(session.redact().stdin(Stdio::null())))]
+    {
         let mut stdin = child.stdin.take().unwrap();
         let feeding = thread::spawn(move || while stdin.write_all(&[b'y'; 4096]).is_ok() {});
         let mut stdout = child.stdout.take().unwrap();
@@ -234,9 +235,7 @@ fn a_child_in_the_background_holds_the_output() {
 #[test]
 fn signals_are_passed_on() {
     let session = Session::new(&[]);
-    for signal in
-        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2]
-    {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2] {
         let name = signal.as_str().trim_start_matches("SIG");
         let script = format!("trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.01; done");
         let mut child = started(&mut session.exec(&[], &["sh", "-c", &script]));

@@ -78,8 +78,7 @@ impl Screen {
 
     /// Takes what is shown now; false where there is nothing more to come.
     fn look(&mut self, patience: Duration) -> bool {
-        let patience =
-            Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
+        let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
         let mut bytes = [0; 65536];
         let mut ready = [PollFd::new(self.master(), PollFlags::IN)];
         if poll(&mut ready, Some(&patience)).unwrap() == 0 {
