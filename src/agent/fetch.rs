@@ -54,6 +54,13 @@ pub struct Entry {
     pub value: Bytes,
 }
 
+impl Entry {
+    /// An environment's variables are no secrets: `production` in a log is no leak.
+    pub fn is_secret(&self) -> bool {
+        self.origin != v1::Origin::Environment.word()
+    }
+}
+
 const LARGEST: usize = 8 * 1024 * 1024;
 
 /// Fetches the bundle of the session that `own` names. `floor` is the weakest memory that the values may lie in.
@@ -86,7 +93,6 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
 }
 
 /// Fetches secrets of the session that `own` names by their names; each once.
-#[allow(dead_code, reason = "called by whoever serves `exec --with` on the agent's socket")]
 pub async fn fetch_named(channel: Channel, own: &Identity, names: &[String], floor: Rung) -> Result<Named, Error> {
     let session = session(own)?;
     let (key, nonce) = fresh()?;

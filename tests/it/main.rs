@@ -10,6 +10,7 @@ mod cli; // transcripts of the CLI
 mod crash; // kill -9 under mixed writes
 mod demo;
 mod edge; // the accept loop under attack
+mod exec; // what a command prints, masked; terminals; what it asks of the agent
 mod files; // the runtime directory: modes, ladder, atomicity, refusals
 mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
 mod leaks; // what sessions report of masked values: who sees it, what is refused, what it does to the audit log
