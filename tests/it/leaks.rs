@@ -300,7 +300,7 @@ async fn a_session_cannot_fill_the_audit_log() {
     }
     assert_eq!(listed(world.admin(), Default::default()).await[0].count, i64::MAX as u64);
     for round in 0..7 {
-        let leaks = (0..200).map(|n| leak(&team, &format!("u{round}-{n}"), &format!("f{n}"), 1));
+        let leaks = (0..200).map(|n| leak(&team, &format!("u{round}-{n}"), "raw", 1));
         vm.leaked(leaks).await;
     }
     let database = Connection::open(world.database()).expect("the server's own file");

@@ -12,6 +12,7 @@ mod report;
 mod secrets;
 mod sessions;
 mod users;
+mod values;
 
 use std::sync::Arc;
 
