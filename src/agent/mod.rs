@@ -5,6 +5,7 @@
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
 //!                            └ renewed at 70 % of life, until SIGTERM; then the files are wiped
 //! exec, doctor: what others make of the files
+//! journal: what is logged, without the values
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
@@ -15,6 +16,7 @@ mod doctor;
 mod exec;
 mod fetch;
 pub mod files;
+pub mod journal;
 mod kept;
 mod mmds;
 mod notify;
