@@ -39,6 +39,7 @@ opaque! {
     v1::CreateSessionResponse { session }
     v1::InviteUserResponse { user }
     v1::FetchResponse { bundle_version, sequence }
+    v1::FetchNamedResponse { sequence }
 }
 
 // === between the wire's words and the domain's
@@ -198,6 +199,7 @@ mod tests {
             format!("{:?}", v1::CreateSessionResponse { join: canary.into(), ..Default::default() }),
             format!("{:?}", v1::InviteUserResponse { join: canary.into(), ..Default::default() }),
             format!("{:?}", v1::FetchResponse { ciphertext: canary.into(), ..Default::default() }),
+            format!("{:?}", v1::FetchNamedResponse { ciphertext: canary.into(), ..Default::default() }),
         ] {
             assert!(!shown.contains(canary) && !shown.contains("99, 97, 110"), "{shown}");
         }

@@ -38,6 +38,8 @@ use crate::domain::env_file::Format;
 
 /// What tells that the set it names is in place; see [`super::files`].
 pub const MANIFEST: &str = "manifest.json";
+/// What `exec` and `redact` know the values by; see [`super::fingerprints`].
+pub const FINGERPRINTS: &str = "fingerprints";
 /// The directory of the values that are delivered as files.
 pub const FILES: &str = "files";
 /// A join string on its way to an agent without privilege; see [`RuntimeDir::take_join`].
@@ -331,6 +333,7 @@ pub fn wipe(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
 
 fn is_ours(name: &str) -> bool {
     name == MANIFEST
+        || name == FINGERPRINTS
         || name == FILES
         || name == JOIN
         || name == PROBLEM

@@ -45,10 +45,13 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::EnrolmentEnrol => &[(Nothing, "uuuuuuuuu")],
         Call::EnrolmentRenew => &[(Nothing, "aaaaaauau")],
         Call::BundleFetch | Call::BundleReport => &[(Nothing, "fffffaufu")],
+        Call::BundleFetchNamed => {
+            &[(Alices, "fffffaufu"), (AlicesShared, "fffffaufu"), (Deleted, "fffff.ufu"), (Absent, "fffff.ufu")]
+        }
         Call::SecretGetSealingKey => &[(Nothing, "aaafffuau")],
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
-        Call::SecretListSecrets => &[(Nothing, "aaa...uau")],
+        Call::SecretListSecrets | Call::SecretListLeaks => &[(Nothing, "aaa...uau")],
         Call::SecretGetSecret => {
             &[(Alices, "a.....u.u"), (AlicesShared, "aaa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")]
         }
@@ -202,6 +205,13 @@ async fn target(world: &World, alice: &Api, call: Call, on: On) -> String {
             world.invite(&name, Role::Member).await;
             name
         }
+        // Named, not by id.
+        (Call::BundleFetchNamed, On::Alices) => {
+            alice.create(&unique(), Visibility::Private, b"a value of alice").await.name
+        }
+        (Call::BundleFetchNamed, On::AlicesShared) => {
+            alice.create(&unique(), Visibility::Shared, b"a value of alice").await.name
+        }
         (_, On::Alices) => alice.create(&unique(), Visibility::Private, b"a value of alice").await.id,
         (_, On::AlicesShared) => alice.create(&unique(), Visibility::Shared, b"a value of alice").await.id,
         (_, On::Deleted) => {
@@ -257,9 +267,14 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
                 .await
                 .map(drop)
         }
+        Call::BundleFetchNamed => {
+            let key = keyfob::seal::RecipientKey::generate().expect("a key");
+            let (public_key, nonce) = (key.public().to_vec(), vec![0; 16]);
+            by.bundle().fetch_named(v1::FetchNamedRequest { names: vec![name], public_key, nonce }).await.map(drop)
+        }
         Call::BundleReport => {
             let status = v1::AgentStatus { phase: v1::Phase::Fetching.into(), ..Default::default() };
-            by.bundle().report(v1::ReportRequest { status: Some(status) }).await.map(drop)
+            by.bundle().report(v1::ReportRequest { status: Some(status), ..Default::default() }).await.map(drop)
         }
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
         Call::SecretCreateSecret => by
@@ -287,6 +302,7 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         Call::SecretDeleteSecret => {
             by.secrets().delete_secret(v1::DeleteSecretRequest { r#ref, ..Default::default() }).await.map(drop)
         }
+        Call::SecretListLeaks => by.secrets().list_leaks(v1::ListLeaksRequest::default()).await.map(drop),
         Call::SecretPreviewBundle => {
             by.secrets().preview_bundle(v1::PreviewBundleRequest { user: name, ..Default::default() }).await.map(drop)
         }

@@ -4,23 +4,25 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::fs::FileExt,
     },
 };
 
 use nix::{
-    errno::Errno,
     fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send, sockopt},
+    sys::socket::{SockFlag, accept4, getsockopt, sockopt},
     unistd::User,
 };
 
 use super::{
     Tools,
-    protocol::{LONGEST, Leak, State, ToAgent, ToRedactor},
+    protocol::{ToAgent, ToRedactor},
 };
-use crate::domain::redaction::Redaction;
+use crate::{
+    agent::{leaks::Leak, packet},
+    domain::redaction::Redaction,
+};
 
 /// Whose process it has to be, beside root's.
 const AGENT: &str = "keyfob-agent";
@@ -59,53 +61,33 @@ impl Agents {
     }
 
     /// One packet of connection `at`. `None`: there is none. `Some(None)`: the connection has ended, or said what it may not.
-    pub fn receive(&self, at: usize, tools: &mut Tools) -> Option<Option<Prints>> {
+    pub fn receive(&self, at: usize) -> Option<Option<Prints>> {
         let connection = &self.connected[at];
-        let mut buffer = [0; 1024];
-        let message = match tools.receiver.receive(connection.as_fd(), &mut buffer, MsgFlags::empty()) {
-            Ok(message) => message,
-            Err(Errno::EAGAIN | Errno::EINTR) => return None,
-            Err(_) => return Some(None),
-        };
-        if message.length == 0 {
-            return Some(None);
-        }
-        let given = match serde_json::from_slice(&buffer[..message.length]) {
-            Ok(ToRedactor::Redaction {}) => read(message.descriptors),
-            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        let given = match packet::receive(connection) {
+            Ok(Some((ToRedactor::Redaction {}, descriptors))) => read(descriptors),
+            Ok(None) => return Some(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return None,
+            Err(error) => Err(error),
         };
         match given {
             Ok(prints) => Some(Some(prints)),
             Err(error) => {
-                let _ = say(connection, &ToAgent::Error { message: error.to_string(), code: "invalid".into() });
-                None
+                let refused = ToAgent::Error { message: error.to_string(), code: "invalid".into() };
+                packet::send(connection, &refused, &[]).is_err().then_some(None)
             }
         }
     }
 
     /// To all of them; who does not listen is let go of.
     pub fn say(&mut self, message: &ToAgent) {
-        self.connected.retain(|connection| say(connection, message).is_ok());
-    }
-
-    pub fn state(&mut self, state: &State) {
-        self.say(&ToAgent::State(state.clone()));
+        self.connected.retain(|connection| packet::send(connection, message, &[]).is_ok());
     }
 
     /// Tells whether somebody took them.
-    pub fn leaks(&mut self, leaks: &[Leak]) -> bool {
-        self.say(&ToAgent::Leaks(leaks.to_vec()));
+    pub fn leaks(&mut self, leaks: Vec<Leak>) -> bool {
+        self.say(&ToAgent::Leaks(leaks));
         !self.connected.is_empty()
     }
-}
-
-pub fn say(connection: &impl AsRawFd, message: &ToAgent) -> io::Result<()> {
-    let text = serde_json::to_vec(message)?;
-    if text.len() > LONGEST {
-        return Err(io::Error::other("a message of more than a packet"));
-    }
-    send(connection.as_raw_fd(), &text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
-    Ok(())
 }
 
 fn read(mut descriptors: Vec<OwnedFd>) -> io::Result<Prints> {

@@ -227,7 +227,7 @@ fn leave_cgroups() -> bool {
     fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| unit_in(&text).is_empty())
 }
 
-/// The system unit that a process belongs to; empty if it is in none, or gone.
+/// The unit that a process belongs to, of the system's or its user's systemd; empty if it is in none, or gone.
 pub fn unit_of(pid: i32) -> String {
     match Pid::from_raw(pid) {
         Some(pid) => fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_pid()))
@@ -241,7 +241,7 @@ pub fn unit_of(pid: i32) -> String {
 fn unit_in(text: &str) -> &str {
     let of = |prefix: &str| {
         let path = text.lines().find_map(|line| line.strip_prefix(prefix).map(|rest| rest.trim_start_matches(':')))?;
-        path.split('/').find(|part| {
+        path.rsplit('/').find(|part| {
             [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|kind| part.ends_with(kind))
         })
     };
@@ -264,7 +264,7 @@ mod tests {
     fn units_of_processes() {
         for (text, unit) in [
             ("0::/system.slice/ssh.service\n", "ssh.service"),
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/own.service\n", "user@1000.service"),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/own.service\n", "own.service"),
             ("0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope"),
             ("0::/\n", ""),
             ("0::/keyfob-gone\n", ""),

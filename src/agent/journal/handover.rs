@@ -4,29 +4,25 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use nix::{
-    errno::Errno,
     fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        socket::{
-            AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
-        },
-    },
+    sys::memfd::{MFdFlags, memfd_create},
 };
+use rustix::net::SocketFlags;
 use tokio::{
     io::Interest,
     net::UnixStream,
     sync::{mpsc, watch},
 };
 
-use super::protocol::{LONGEST, Leak, SOCKETS, State, ToAgent};
+use super::protocol::{SOCKETS, State, ToAgent, ToRedactor};
+use crate::agent::{leaks::Leak, packet};
 
 /// While no redactor answers: it is being started, or there is none.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -68,13 +64,11 @@ async fn give_once(
     leaks: &mpsc::Sender<Leak>,
     state: &watch::Sender<State>,
 ) -> io::Result<()> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let made = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    connect(made.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let (made, address) = packet::socket(path, SocketFlags::NONBLOCK)?;
+    rustix::net::connect(&made, &address)?;
     // Tokio has no type for sockets of packets; what is used of this one is the waiting.
     let redactor = UnixStream::from_std(made.into())?;
     set.mark_changed();
-    let mut packet = vec![0; LONGEST];
     let mut given = VecDeque::new();
     loop {
         tokio::select! {
@@ -83,18 +77,15 @@ async fn give_once(
                 let prints = set.borrow_and_update().clone();
                 if let Some(prints) = prints {
                     let sealed = sealed(&prints)?;
-                    redactor.async_io(Interest::WRITABLE, || send(&redactor, &sealed)).await?;
+                    redactor.async_io(Interest::WRITABLE, || {
+                        packet::send(&redactor, &ToRedactor::Redaction {}, &[sealed.as_fd()])
+                    }).await?;
                     given.push_back(prints);
                 }
             }
-            length = redactor.async_io(Interest::READABLE, || {
-                Ok(recv(redactor.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT)?)
-            }) => {
-                let length = length?;
-                if length == 0 {
-                    return Err(io::Error::other("it has ended"));
-                }
-                match serde_json::from_slice(&packet[..length])? {
+            said = redactor.async_io(Interest::READABLE, || packet::receive(&redactor)) => {
+                let Some((said, _)) = said? else { return Err(io::Error::other("it has ended")) };
+                match said {
                     ToAgent::Ok {} => {
                         let prints = given.pop_front();
                         state.send_modify(|state| state.prints = prints);
@@ -116,14 +107,6 @@ async fn give_once(
             }
         }
     }
-}
-
-fn send(socket: &UnixStream, prints: &OwnedFd) -> io::Result<usize> {
-    let text = br#"{"redaction":{}}"#;
-    let number = [prints.as_fd().as_raw_fd()];
-    let beside = [ControlMessage::ScmRights(&number)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<UnixAddr>(socket.as_raw_fd(), &[io::IoSlice::new(text)], &beside, flags, None).map_err(|e: Errno| e.into())
 }
 
 pub(super) fn sealed(prints: &[u8]) -> io::Result<OwnedFd> {

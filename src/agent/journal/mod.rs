@@ -54,7 +54,7 @@ use nix::{
         socket::{SockFlag, SockType, accept4},
     },
 };
-pub use protocol::{Leak, SOCKETS, State};
+pub use protocol::{SOCKETS, State};
 use sd_notify::NotifyState;
 
 use self::{
@@ -66,23 +66,17 @@ use self::{
     store::{Restored, Store},
     stream::Connection,
 };
-use super::config::JournalMode;
+pub use self::credentials::stand_in;
+pub use super::leaks::Leak;
+use super::{config::JournalMode, leaks::Ledger, packet, runtime_dir::FINGERPRINTS};
 use crate::domain::redaction::{Hits, Redaction, Redactor};
 
-pub use credentials::stand_in;
-
-/// The pseudo-variable with which the agent proves that redaction works.
-pub const CANARY: &str = "KEYFOB_CANARY";
 const JOURNAL: &str = "/run/systemd/journal";
 const RUNTIME: &str = "/run/keyfob-redact";
 /// As many as journald serves.
 const STREAMS: usize = 4096;
-/// Different leaks that wait for the agent.
-const LEAKS: usize = 1024;
 /// In one packet to the agent.
 const LEAKS_AT_ONCE: usize = 64;
-/// What the agent writes for `exec` and `redact`; read here if no process of ours was given any.
-const PRINTS_FILE: &str = "fingerprints";
 const TICK: Duration = Duration::from_secs(1);
 /// A process that dies so often before it has lived for a tick will not do better.
 const DEATHS: usize = 10;
@@ -101,7 +95,7 @@ pub struct Tools {
     buffer: Vec<u8>,
     out: Vec<u8>,
     hits: Hits,
-    leaks: Vec<Leak>,
+    leaks: Ledger,
     problem: Option<String>,
 }
 
@@ -115,7 +109,7 @@ impl Tools {
             buffer: vec![0; 64 * 1024],
             out: Vec::new(),
             hits: Hits::default(),
-            leaks: Vec::new(),
+            leaks: Ledger::default(),
             problem: None,
         })
     }
@@ -139,22 +133,9 @@ impl Tools {
 
     /// What was masked just now was logged by this unit.
     fn count(&mut self, unit: &str) {
-        for hit in self.hits.drain().filter(|hit| hit.variable != CANARY) {
-            let same = |leak: &&mut Leak| {
-                leak.variable == hit.variable && leak.version == hit.version && leak.form == hit.form && leak.unit == unit
-            };
-            let full = self.leaks.len() == LEAKS;
-            match self.leaks.iter_mut().find(same) {
-                Some(leak) => leak.count += hit.count,
-                None if full => {}
-                None => self.leaks.push(Leak {
-                    variable: hit.variable,
-                    version: hit.version,
-                    form: hit.form.to_owned(),
-                    unit: unit.to_owned(),
-                    count: hit.count,
-                }),
-            }
+        for hit in self.hits.drain() {
+            let (form, unit) = (hit.form.to_owned(), unit.to_owned());
+            self.leaks.add(Leak { variable: hit.variable, version: hit.version, form, unit, count: hit.count });
         }
     }
 
@@ -321,7 +302,7 @@ impl Forwarder {
             }
         };
 
-        let from_file = || fs::read(dir.join(PRINTS_FILE)).ok().and_then(|bytes| handover::sealed(&bytes).ok());
+        let from_file = || fs::read(dir.join(FINGERPRINTS)).ok().and_then(|bytes| handover::sealed(&bytes).ok());
         if let Some(sealed) = prints.or_else(from_file) {
             match agent::prints(sealed) {
                 Ok(prints) => tools.use_prints(&prints.redaction),
@@ -475,7 +456,7 @@ impl Forwarder {
             Who::Agents => {
                 while let Some(connection) = self.agents.accept(&self.tools) {
                     let _ = watch(&self.epoll, connection.as_fd(), Who::Agent);
-                    let _ = agent::say(connection, &ToAgent::State(self.told.clone()));
+                    let _ = packet::send(connection, &ToAgent::State(self.told.clone()), &[]);
                 }
                 self.ready.add(Who::Agent);
             }
@@ -574,13 +555,13 @@ impl Forwarder {
     fn hear(&mut self) {
         let mut at = 0;
         while at < self.agents.connected.len() {
-            match self.agents.receive(at, &mut self.tools) {
+            match self.agents.receive(at) {
                 None => at += 1,
                 Some(None) => drop(self.agents.connected.remove(at)),
                 Some(Some(prints)) => {
                     self.tools.use_prints(&prints.redaction);
                     self.store.keep_prints(&prints.sealed);
-                    let _ = agent::say(&self.agents.connected[at], &ToAgent::Ok {});
+                    let _ = packet::send(&self.agents.connected[at], &ToAgent::Ok {}, &[]);
                 }
             }
         }
@@ -603,9 +584,9 @@ impl Forwarder {
         self.take_all();
         self.tell();
         while !self.tools.leaks.is_empty() && !self.agents.connected.is_empty() {
-            let some = self.tools.leaks.len().min(LEAKS_AT_ONCE);
-            if self.agents.leaks(&self.tools.leaks[..some]) {
-                self.tools.leaks.drain(..some);
+            let leaks = self.tools.leaks.take(LEAKS_AT_ONCE);
+            if !self.agents.leaks(leaks.clone()) {
+                leaks.into_iter().for_each(|leak| self.tools.leaks.add(leak)); // for the next who comes
             }
         }
     }
@@ -623,7 +604,7 @@ impl Forwarder {
             let redacting = if self.tools.redactor.is_some() { "" } else { ", no fingerprints yet" };
             let text = now.problem.clone().unwrap_or_else(|| format!("{}{redacting}", now.mode));
             let _ = sd_notify::notify(&[NotifyState::Status(&text)]);
-            self.agents.state(&now);
+            self.agents.say(&ToAgent::State(now.clone()));
             self.told = now;
         }
     }

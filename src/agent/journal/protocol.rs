@@ -11,21 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::leaks::Leak;
+
 /// Where the redactors listen for the agent: the whole machine's, and that of the services that ask for it.
 pub const SOCKETS: [&str; 2] = ["/run/keyfob-redact/agent", "/run/keyfob-redact/services"];
-/// A packet's longest text.
-pub const LONGEST: usize = 64 * 1024;
-
-/// A value that was found in a log, and masked there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leak {
-    pub variable: String,
-    pub version: String,
-    pub form: String,
-    /// The unit that logged it; empty where that is not known.
-    pub unit: String,
-    pub count: u64,
-}
 
 /// How a redactor fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

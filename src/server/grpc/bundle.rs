@@ -22,8 +22,8 @@ use crate::{
         store::{Bundle, Credential, SessionRow, Tx},
     },
     wire::v1::{
-        AgentStatus, BundleContents, BundleEntry, Delivery, FetchRequest, FetchResponse, Origin, ReportRequest,
-        ReportResponse, bundle_service_server::BundleService,
+        AgentStatus, BundleContents, BundleEntry, Delivery, FetchNamedRequest, FetchNamedResponse, FetchRequest,
+        FetchResponse, Origin, ReportRequest, ReportResponse, bundle_service_server::BundleService,
     },
 };
 
@@ -80,6 +80,10 @@ impl BundleService for BundleCalls {
             bundle_version: version.to_string(),
             sequence,
         }))
+    }
+
+    async fn fetch_named(&self, _: Request<FetchNamedRequest>) -> Result<Response<FetchNamedResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {

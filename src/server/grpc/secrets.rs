@@ -113,6 +113,7 @@ impl SecretService for SecretCalls {
             created_by: v.created_by,
             created_at: Some(timestamp(v.created_at)),
             replaced_at: v.replaced_at.map(timestamp),
+            ..Default::default()
         });
         let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
             session: d.session,
@@ -396,6 +397,10 @@ impl SecretService for SecretCalls {
             .await?;
         Ok(Response::new(response))
     }
+
+    async fn list_leaks(&self, _: Request<v1::ListLeaksRequest>) -> Result<Response<v1::ListLeaksResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 impl SecretCalls {
@@ -546,6 +551,7 @@ impl From<Shown> for v1::Secret {
             rotated_at: Some(timestamp(row.rotated_at)),
             precedence: precedence.into(),
             variable_overridden: row.variable_overridden,
+            ..Default::default()
         }
     }
 }
