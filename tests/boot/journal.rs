@@ -36,7 +36,9 @@ fn role(role: &str) -> String {
 
 /// The redactor, from now on, with the value's fingerprints.
 fn redacted(machine: &mut Machine) {
-    machine.ok("printf '[redact]\\njournal = \"whole-machine\"\\n' >/etc/keyfob/agent.toml; systemctl start keyfob-redact");
+    machine.ok(
+        "printf '[redact]\\njournal = \"whole-machine\"\\n' >/etc/keyfob/agent.toml; systemctl start keyfob-redact",
+    );
     assert_eq!(machine.ok("systemctl is-active keyfob-redact"), "active");
     machine.ok(&format!(
         "systemd-run -q --unit=hand-over -p StandardOutput=file:/run/said -E {ROLE}='agent {VALUE}' {LOAD} --exact role --nocapture
@@ -55,7 +57,9 @@ fn start(machine: &mut Machine, count: usize) {
 }
 
 fn wait(machine: &mut Machine) {
-    machine.ok("timeout 110 sh -c 'while systemctl is-active -q load-native load-syslog load-stdout; do sleep 0.05; done'");
+    machine.ok(
+        "timeout 110 sh -c 'while systemctl is-active -q load-native load-syslog load-stdout; do sleep 0.05; done'",
+    );
 }
 
 /// What arrived since the journal was emptied.

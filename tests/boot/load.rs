@@ -10,10 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead, BufReader, IoSlice, Write},
-    os::{
-        fd::AsRawFd,
-        unix::net::UnixDatagram,
-    },
+    os::{fd::AsRawFd, unix::net::UnixDatagram},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -128,8 +125,20 @@ fn large(socket: &UnixDatagram, pid: u32, value: &str) -> io::Result<()> {
 
 /// What differs between two entries of one sender, or two runs.
 const PASSING: [&str; 14] = [
-    "__CURSOR", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP", "_BOOT_ID", "_SOURCE_REALTIME_TIMESTAMP", "_STREAM_ID",
-    "_SYSTEMD_INVOCATION_ID", "_MACHINE_ID", "_PID", "SYSLOG_PID", "SYSLOG_RAW", "MESSAGE", "PRIORITY", "_AUDIT_SESSION",
+    "__CURSOR",
+    "__REALTIME_TIMESTAMP",
+    "__MONOTONIC_TIMESTAMP",
+    "_BOOT_ID",
+    "_SOURCE_REALTIME_TIMESTAMP",
+    "_STREAM_ID",
+    "_SYSTEMD_INVOCATION_ID",
+    "_MACHINE_ID",
+    "_PID",
+    "SYSLOG_PID",
+    "SYSLOG_RAW",
+    "MESSAGE",
+    "PRIORITY",
+    "_AUDIT_SESSION",
 ];
 
 fn check(value: &str) {
@@ -149,7 +158,9 @@ fn check(value: &str) {
         }
         let (n, rest) = rest.split_once(" pid=").expect("what was sent");
         let (pid, rest) = rest.split_once(" key=").expect("what was sent");
-        let (summary, seen, last) = found.entry(way.to_owned()).or_insert_with(|| (Summary { in_order: true, ..Default::default() }, BTreeSet::new(), BTreeMap::new()));
+        let (summary, seen, last) = found
+            .entry(way.to_owned())
+            .or_insert_with(|| (Summary { in_order: true, ..Default::default() }, BTreeSet::new(), BTreeMap::new()));
         summary.entries += 1;
         if seen.insert(format!("{n} {pid}")) {
             summary.different += 1;
@@ -158,7 +169,8 @@ fn check(value: &str) {
         }
         summary.with_value += usize::from(entry.values().any(|v| v.contains(value)));
         summary.with_mask += usize::from(rest.contains("[keyfob:"));
-        let shown = |text: &str| text.replace(value, "@").replace("[keyfob:LOADED]", "@").chars().take(80).collect::<String>();
+        let shown =
+            |text: &str| text.replace(value, "@").replace("[keyfob:LOADED]", "@").chars().take(80).collect::<String>();
         let mut fields: Vec<String> = entry
             .iter()
             .filter(|(name, _)| !PASSING.contains(&name.as_str()))
