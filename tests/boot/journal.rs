@@ -86,7 +86,7 @@ fn same_but_for_values(way: &str, plain: &Summary, found: &Summary) {
     for (fields, count) in &found.gone {
         *all.entry(fields.clone()).or_default() += count;
     }
-    assert_eq!(all, of_units(&plain.fields), "{way}");
+    assert_eq!(all, of_units(&plain.fields), "{way}: {found:?}");
     for fields in found.fields.keys() {
         assert!(plain.fields.contains_key(fields), "{way}: {fields}: {:?}", plain.fields);
     }
