@@ -43,7 +43,10 @@ pub fn as_text(all: &[Telling]) -> String {
     let line = |telling: &Telling| {
         let variables: Vec<String> = telling.variables.iter().map(|variable| format!("${variable}")).collect();
         let (pid, command) = (telling.pid, &telling.command);
-        format!("{} in the arguments of process {pid} ({command}), for all to read and in the journal\n", variables.join(" "))
+        format!(
+            "{} in the arguments of process {pid} ({command}), for all to read and in the journal\n",
+            variables.join(" ")
+        )
     };
     all.iter().map(line).collect()
 }
@@ -74,6 +77,9 @@ mod tests {
         assert_eq!(found.variables, ["TOKEN"]);
         assert_eq!(none, None);
         let text = as_text(&[Telling { command: "sleep".into(), ..found }]);
-        assert_eq!(text, format!("$TOKEN in the arguments of process {pid} (sleep), for all to read and in the journal\n"));
+        assert_eq!(
+            text,
+            format!("$TOKEN in the arguments of process {pid} (sleep), for all to read and in the journal\n")
+        );
     }
 }

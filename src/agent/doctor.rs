@@ -103,7 +103,9 @@ pub fn run(asked: &Asked) -> Result<bool, String> {
     let printed = if asked.json {
         as_json(&ways, &user, healthy, &telling, &redaction)
     } else {
-        let told = telling.as_ref().map_or_else(|why| format!("arguments of processes: {why}\n"), |all| arguments::as_text(all));
+        let told = telling
+            .as_ref()
+            .map_or_else(|why| format!("arguments of processes: {why}\n"), |all| arguments::as_text(all));
         format!("{}\n{told}redaction of the journal: {redaction}\n", as_table(&ways, names.len()))
     };
     let mut out = io::stdout().lock();
@@ -141,7 +143,8 @@ fn redaction() -> String {
         .args(["show", "--property=ActiveState,StatusText", "--value", "keyfob-redact.service"])
         .stdin(Stdio::null())
         .output();
-    let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().replace('\n', ", ")).unwrap_or_default();
+    let said =
+        asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().replace('\n', ", ")).unwrap_or_default();
     if said.is_empty() { "not known".into() } else { said }
 }
 
@@ -159,9 +162,12 @@ fn as_json(
             Found::NotTried(why) => serde_json::json!({"way": name, "not_tried": why}),
         })
         .collect();
-    format!("{:#}\n", serde_json::json!({
-        "user": user.name, "healthy": healthy, "ways": ways, "in_arguments": telling.as_ref().ok(), "redaction": redaction,
-    }))
+    format!(
+        "{:#}\n",
+        serde_json::json!({
+            "user": user.name, "healthy": healthy, "ways": ways, "in_arguments": telling.as_ref().ok(), "redaction": redaction,
+        })
+    )
 }
 
 /// The hashes of what is in the files, as a process is to see it.

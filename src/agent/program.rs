@@ -340,6 +340,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         join: config.join,
         floor: given.memory.floor(),
         once: given.once,
+        journal: config.redact.journal,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))

@@ -36,7 +36,9 @@ fn role(role: &str) -> String {
 
 /// The redactor, from now on, with the value's fingerprints.
 fn redacted(machine: &mut Machine) {
-    machine.ok("printf '[redact]\\njournal = \"whole-machine\"\\n' >/etc/keyfob/agent.toml; systemctl start keyfob-redact");
+    machine.ok(
+        "printf '[redact]\\njournal = \"whole-machine\"\\n' >/etc/keyfob/agent.toml; systemctl start keyfob-redact",
+    );
     assert_eq!(machine.ok("systemctl is-active keyfob-redact"), "active");
     machine.ok(&format!(
         "systemd-run -q --unit=hand-over -p StandardOutput=file:/run/said -E {ROLE}='agent {VALUE}' {LOAD} --exact role --nocapture
@@ -55,7 +57,9 @@ fn start(machine: &mut Machine, count: usize) {
 }
 
 fn wait(machine: &mut Machine) {
-    machine.ok("timeout 110 sh -c 'while systemctl is-active -q load-native load-syslog load-stdout; do sleep 0.05; done'");
+    machine.ok(
+        "timeout 110 sh -c 'while systemctl is-active -q load-native load-syslog load-stdout; do sleep 0.05; done'",
+    );
 }
 
 /// What arrived since the journal was emptied.
@@ -154,7 +158,10 @@ pub async fn all_arrives_and_no_value(kind: Kind) {
     machine.ok("systemctl restart systemd-journald-dev-log.socket systemd-journald.socket systemd-journald");
     machine.ok(&format!("timeout 10 sh -c 'until journalctl -t again | grep -q keyfob:LOADED; do logger -t again {VALUE}; sleep 0.1; done'"));
     assert_eq!(machine.ok(&role("canary")).lines().filter(|line| line.contains("CANARY Ok")).count(), 1);
-    assert_eq!(machine.ok("ls /run/keyfob-redact/streams | wc -l"), machine.ok("echo $(( ($(systemctl show -P NFileDescriptorStore keyfob-redact) - 5) / 2 ))"));
+    assert_eq!(
+        machine.ok("ls /run/keyfob-redact/streams | wc -l"),
+        machine.ok("echo $(( ($(systemctl show -P NFileDescriptorStore keyfob-redact) - 5) / 2 ))")
+    );
 }
 
 pub async fn sessions_and_services(kind: Kind) {
@@ -165,7 +172,9 @@ pub async fn sessions_and_services(kind: Kind) {
         format!("logger -t by-logger {VALUE}"),
         format!("printf %s {VALUE} | systemd-cat -t by-cat"),
         format!("logger --journald <<E\nMESSAGE=own {VALUE}\nSYSLOG_IDENTIFIER=by-native\nE"),
-        format!("systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'read value; echo $value; sleep 0.3' <<<{VALUE}"),
+        format!(
+            "systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'read value; echo $value; sleep 0.3' <<<{VALUE}"
+        ),
     ] {
         let (code, printed) = machine.ssh("alice", &command);
         assert_eq!(code, 0, "{command}: {printed}");

@@ -57,7 +57,9 @@ pub fn play() {
         ["send", way, count, value] => send(way, count.parse().expect("a number"), value).expect("it can log"),
         ["check", value] => check(value),
         ["agent", value] => agent(value),
-        ["canary"] => println!("CANARY {:?}", keyfob::agent::canary::journal(CANARY).map_err(|failed| failed.to_string())),
+        ["canary"] => {
+            println!("CANARY {:?}", keyfob::agent::canary::journal(CANARY).map_err(|failed| failed.to_string()))
+        }
         ["forge", unit] => forge(unit).expect("anybody can log"),
         _ => panic!("no such role: {role}"),
     }
@@ -144,8 +146,20 @@ fn large(socket: &UnixDatagram, pid: u32, value: &str) -> io::Result<()> {
 
 /// What differs between two entries of one sender, or two runs.
 const PASSING: [&str; 14] = [
-    "__CURSOR", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP", "_BOOT_ID", "_SOURCE_REALTIME_TIMESTAMP", "_STREAM_ID",
-    "_SYSTEMD_INVOCATION_ID", "_MACHINE_ID", "_PID", "SYSLOG_PID", "SYSLOG_RAW", "MESSAGE", "PRIORITY", "_AUDIT_SESSION",
+    "__CURSOR",
+    "__REALTIME_TIMESTAMP",
+    "__MONOTONIC_TIMESTAMP",
+    "_BOOT_ID",
+    "_SOURCE_REALTIME_TIMESTAMP",
+    "_STREAM_ID",
+    "_SYSTEMD_INVOCATION_ID",
+    "_MACHINE_ID",
+    "_PID",
+    "SYSLOG_PID",
+    "SYSLOG_RAW",
+    "MESSAGE",
+    "PRIORITY",
+    "_AUDIT_SESSION",
 ];
 
 /// What is not known of one that is gone; the cgroup is one that was made for it.
@@ -169,7 +183,9 @@ fn check(value: &str) {
         }
         let (n, rest) = rest.split_once(" pid=").expect("what was sent");
         let (pid, rest) = rest.split_once(" key=").expect("what was sent");
-        let (summary, seen, last) = found.entry(way.to_owned()).or_insert_with(|| (Summary { in_order: true, ..Default::default() }, BTreeSet::new(), BTreeMap::new()));
+        let (summary, seen, last) = found
+            .entry(way.to_owned())
+            .or_insert_with(|| (Summary { in_order: true, ..Default::default() }, BTreeSet::new(), BTreeMap::new()));
         summary.entries += 1;
         if seen.insert(format!("{n} {pid}")) {
             summary.different += 1;
@@ -178,7 +194,8 @@ fn check(value: &str) {
         }
         summary.with_value += usize::from(entry.values().any(|v| v.contains(value)));
         summary.with_mask += usize::from(rest.contains("[keyfob:"));
-        let shown = |text: &str| text.replace(value, "@").replace("[keyfob:LOADED]", "@").chars().take(80).collect::<String>();
+        let shown =
+            |text: &str| text.replace(value, "@").replace("[keyfob:LOADED]", "@").chars().take(80).collect::<String>();
         let mut fields: Vec<String> = entry
             .iter()
             .filter(|(name, _)| !PASSING.contains(&name.as_str()))

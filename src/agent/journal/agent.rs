@@ -60,7 +60,9 @@ impl Agents {
         let given = match packet::receive(connection) {
             Ok(Some((ToRedactor::Redaction {}, descriptors))) => read(descriptors),
             Ok(None) => return Some(None),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return None,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return None;
+            }
             Err(error) => Err(error),
         };
         match given {

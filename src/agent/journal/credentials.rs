@@ -99,7 +99,8 @@ impl Receiver {
         let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let mut parts = [IoSliceMut::new(buffer)];
         let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut self.beside), flags)?;
-        let (length, mut sender, mut numbers) = (received.bytes, Sender { pid: 0, uid: NOBODY, gid: NOBODY }, Vec::new());
+        let (length, mut sender, mut numbers) =
+            (received.bytes, Sender { pid: 0, uid: NOBODY, gid: NOBODY }, Vec::new());
         for beside in received.cmsgs().into_iter().flatten() {
             match beside {
                 ControlMessageOwned::ScmCredentials(found) => sender = found.into(),
@@ -113,7 +114,12 @@ impl Receiver {
 }
 
 /// Sends a message as another's. Never waits.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, sender: Sender) -> nix::Result<usize> {
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+    sender: Sender,
+) -> nix::Result<usize> {
     let named = libc::ucred { pid: sender.pid, uid: sender.uid, gid: sender.gid }.into();
     let credentials = ControlMessage::ScmCredentials(&named);
     let parts = [IoSlice::new(bytes)];
@@ -364,14 +370,19 @@ mod tests {
     fn a_message_keeps_its_sender_and_its_descriptors() {
         let (here, there) = UnixDatagram::pair().unwrap();
         setsockopt(&there, PassCred, &true).unwrap();
-        let own = Sender { pid: std::process::id() as i32, uid: nix::unistd::getuid().into(), gid: nix::unistd::getgid().into() };
+        let own = Sender {
+            pid: std::process::id() as i32,
+            uid: nix::unistd::getuid().into(),
+            gid: nix::unistd::getgid().into(),
+        };
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         send(here.as_fd(), b"", Some(file.as_fd()), own).unwrap();
         send(here.as_fd(), b"second", None, own).unwrap();
         let (mut receiver, mut buffer) = (Receiver::new().unwrap(), [0; 4]);
         let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
         for _ in 0..3 {
-            let peeked = receiver.receive(there.as_fd(), &mut buffer, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC).unwrap();
+            let peeked =
+                receiver.receive(there.as_fd(), &mut buffer, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC).unwrap();
             assert_eq!((peeked.length, peeked.sender, peeked.descriptors.len()), (0, own, 1));
         }
         receiver.receive(there.as_fd(), &mut buffer, MsgFlags::empty()).unwrap();

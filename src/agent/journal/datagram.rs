@@ -113,12 +113,18 @@ mod tests {
             (b"#hunter2-hunter2\n.A\nB=1\n".into(), b"#[keyfob:PW]\n.A\nB=1\n".into()),
             // As a name: the field stays, its name does not.
             (b"hunter2-hunter2=v\n".into(), b"KEYFOB_REDACTED=v\n".into()),
-            ([&field("hunter2-hunter2", b"v")[..], b"B=1\n"].concat(), [&field("KEYFOB_REDACTED", b"v")[..], b"B=1\n"].concat()),
+            (
+                [&field("hunter2-hunter2", b"v")[..], b"B=1\n"].concat(),
+                [&field("KEYFOB_REDACTED", b"v")[..], b"B=1\n"].concat(),
+            ),
             // No entry at all.
             (b"hunter2-hunter2".into(), b"[keyfob:PW]".into()),
             (b"A=1\nhunter2-hunter2".into(), b"A=1\n[keyfob:PW]".into()),
             (b"A\n\x0f\0\0\0\0\0\0\0hunter2-hunter2".into(), b"A\n\x0f\0\0\0\0\0\0\0[keyfob:PW]".into()),
-            (b"A\n\xff\xff\xff\xff\xff\xff\xff\xffhunter2-hunter2\n".into(), b"A\n\xff\xff\xff\xff\xff\xff\xff\xff[keyfob:PW]\n".into()),
+            (
+                b"A\n\xff\xff\xff\xff\xff\xff\xff\xffhunter2-hunter2\n".into(),
+                b"A\n\xff\xff\xff\xff\xff\xff\xff\xff[keyfob:PW]\n".into(),
+            ),
             (b"A\n\x01\0\0\0\0\0\0\0hunter2-hunter2\n".into(), b"A\n\x01\0\0\0\0\0\0\0[keyfob:PW]\n".into()),
             (b"".into(), b"".into()),
         ];
@@ -133,8 +139,22 @@ mod tests {
     #[test]
     fn whatever_comes() {
         let pieces: [&[u8]; 16] = [
-            b"\n", b"=", b"A", b"MESSAGE=", b"PRIORITY=6\n", b"\0\0\0\0\0\0\0\0", b"\x03\0\0\0\0\0\0\0", b"\xff\xff\xff\xff\xff\xff\xff\x7f",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff", b"#", b".", b"abc", SECRET, b"\x0f\0\0\0\0\0\0\0", b"\r\n", b"[keyfob:",
+            b"\n",
+            b"=",
+            b"A",
+            b"MESSAGE=",
+            b"PRIORITY=6\n",
+            b"\0\0\0\0\0\0\0\0",
+            b"\x03\0\0\0\0\0\0\0",
+            b"\xff\xff\xff\xff\xff\xff\xff\x7f",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"#",
+            b".",
+            b"abc",
+            SECRET,
+            b"\x0f\0\0\0\0\0\0\0",
+            b"\r\n",
+            b"[keyfob:",
         ];
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = |below: usize| {

@@ -110,7 +110,8 @@ async fn give_once(
 }
 
 pub(super) fn sealed(prints: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("keyfob-fingerprints", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    let mut file =
+        File::from(memfd_create("keyfob-fingerprints", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     file.write_all(prints)?;
     let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;

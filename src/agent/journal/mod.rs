@@ -58,6 +58,7 @@ pub use protocol::{SOCKETS, State};
 use rustix::net::{SocketFlags, accept_with};
 use sd_notify::NotifyState;
 
+pub use self::credentials::stand_in;
 use self::{
     agent::Agents,
     credentials::{Receiver, Seen, StandIns},
@@ -67,7 +68,6 @@ use self::{
     store::{Restored, Store},
     stream::Connection,
 };
-pub use self::credentials::stand_in;
 pub use super::leaks::Leak;
 use super::{config::JournalMode, leaks::Ledger, packet, runtime_dir::FINGERPRINTS};
 use crate::domain::redaction::{Hits, Redaction, Redactor};
@@ -224,7 +224,8 @@ pub fn main(services: bool, configured: JournalMode, dir: &Path) -> ExitCode {
     let mode = if services { JournalMode::Services } else { JournalMode::WholeMachine };
     // A service that asks for the namespace is served in any case, or it could not log.
     if !services && configured != mode {
-        let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("not wanted: redact.journal in agent.toml")]);
+        let _ =
+            sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("not wanted: redact.journal in agent.toml")]);
         return ExitCode::from(OFF);
     }
     let deaths = Path::new(RUNTIME).join(if services { "services-starts" } else { "starts" });
@@ -260,7 +261,8 @@ impl Forwarder {
         if starts > DEATHS {
             return Err(io::Error::other(format!("it died {DEATHS} times, one after the other")));
         }
-        credentials::may_forge().map_err(|e| io::Error::other(format!("messages can't be forwarded as another's: {e}")))?;
+        credentials::may_forge()
+            .map_err(|e| io::Error::other(format!("messages can't be forwarded as another's: {e}")))?;
         fs::create_dir_all(runtime)?;
         let services = mode == JournalMode::Services;
         let (store, Restored { mut bound, streams, prints }) =
@@ -271,7 +273,9 @@ impl Forwarder {
         let mut find = |name: &str| bound.iter().position(|(of, _)| of == name).map(|place| bound.swap_remove(place).1);
         let mut door = |door: Door| match &exchange {
             // Given by systemd's socket unit.
-            None => find(door.name()).ok_or_else(|| io::Error::other(format!("systemd did not hand over {}", door.name()))),
+            None => {
+                find(door.name()).ok_or_else(|| io::Error::other(format!("systemd did not hand over {}", door.name())))
+            }
             Some(exchange) => {
                 let path = exchange.own(door);
                 let name = format!("{}.own", door.name());
@@ -283,10 +287,8 @@ impl Forwarder {
                 Ok(made)
             }
         };
-        let datagrams = vec![
-            Datagrams::new(Door::Native, door(Door::Native)?),
-            Datagrams::new(Door::Syslog, door(Door::Syslog)?),
-        ];
+        let datagrams =
+            vec![Datagrams::new(Door::Native, door(Door::Native)?), Datagrams::new(Door::Syslog, door(Door::Syslog)?)];
         let listener = door(Door::Stdout)?;
         let varlink = find("io.systemd.journal");
         let name = if services { "services" } else { "agent" };
@@ -406,7 +408,8 @@ impl Forwarder {
         self.tell();
         loop {
             let next = self.later.first_key_value().map_or(tick, |((at, _), _)| (*at).min(tick));
-            let wait = if self.ready.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let wait =
+                if self.ready.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             // Rounded up, or the last millisecond would be spent asking.
             let wait = EpollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32).unwrap_or(EpollTimeout::ZERO);
             let found = self.epoll.wait(&mut events, wait).unwrap_or(0);
@@ -511,7 +514,9 @@ impl Forwarder {
                 if let Some(upstream) = &connection.upstream {
                     let _ = watch(&self.epoll, upstream.as_fd(), Who::Stream(number));
                     self.store.forget_stream(number); // of an upstream before
-                    if let Err(error) = self.store.keep_stream(number, &connection.client, upstream, &connection.known()) {
+                    if let Err(error) =
+                        self.store.keep_stream(number, &connection.client, upstream, &connection.known())
+                    {
                         say(&format!("a stream is not kept: {error}"));
                     }
                 }
@@ -588,7 +593,8 @@ impl Forwarder {
 
     /// Tells the agent, and who asks systemctl, what is new.
     fn tell(&mut self) {
-        let working = self.exchange.as_ref().is_none_or(|exchange| Door::ALL.iter().all(|door| exchange.is_taken(*door)));
+        let working =
+            self.exchange.as_ref().is_none_or(|exchange| Door::ALL.iter().all(|door| exchange.is_taken(*door)));
         let now = State {
             mode: self.mode.as_str().into(),
             working: working && self.tools.problem.is_none(),
@@ -614,7 +620,8 @@ impl Forwarder {
         }
         self.ready.queue.clear();
         self.ready.within.clear();
-        let all: Vec<_> = self.streams.keys().map(|number| Who::Stream(*number)).chain([0, 1].map(Who::Datagrams)).collect();
+        let all: Vec<_> =
+            self.streams.keys().map(|number| Who::Stream(*number)).chain([0, 1].map(Who::Datagrams)).collect();
         let end = Instant::now() + LAST_WORDS;
         all.into_iter().for_each(|who| self.ready.add(who));
         while let Some(who) = self.ready.next().filter(|_| Instant::now() < end) {

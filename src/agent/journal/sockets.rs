@@ -25,8 +25,8 @@ use nix::{
     sys::{
         inotify::{AddWatchFlags, InitFlags, Inotify},
         socket::{
-            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockname, listen, setsockopt, socket,
-            sockopt,
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockname, listen, setsockopt,
+            socket, sockopt,
         },
     },
 };

@@ -118,7 +118,11 @@ impl Connection {
         connection.header = header.to_vec();
         connection.upstream = Some(upstream);
         // Sent up, but was it taken? The same bytes again are the header.
-        let peeked = recv(connection.client.as_raw_fd(), &mut tools.buffer[..untaken], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        let peeked = recv(
+            connection.client.as_raw_fd(),
+            &mut tools.buffer[..untaken],
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        );
         if peeked == Ok(untaken) && hash_of(&tools.buffer[..untaken]) == connection.hash {
             connection.take(untaken, tools);
         }
@@ -198,7 +202,13 @@ impl Connection {
     }
 
     /// What the client has printed: whole lines, or what can't wait.
-    fn forward(&mut self, length: usize, writer: Sender, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {
+    fn forward(
+        &mut self,
+        length: usize,
+        writer: Sender,
+        tools: &mut Tools,
+        connect: &dyn Fn() -> nix::Result<OwnedFd>,
+    ) -> Turn {
         if writer.pid != self.writer.pid && self.holds() {
             // Journald ends a line where another process goes on with it.
             return self.flush_engine(tools, connect);
