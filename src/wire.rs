@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{boot, identity, report, resolve, value};
+use crate::domain::{boot, identity, report, resolve, rollout, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -164,6 +164,34 @@ impl v1::Phase {
             Self::Degraded => Some(report::Phase::Degraded),
             Self::Refused => Some(report::Phase::Refused),
             Self::Failed => Some(report::Phase::Failed),
+        }
+    }
+}
+
+impl From<rollout::State> for v1::RolloutState {
+    fn from(state: rollout::State) -> Self {
+        match state {
+            rollout::State::Waiting => Self::Waiting,
+            rollout::State::Told => Self::Told,
+            rollout::State::Installed => Self::Installed,
+            rollout::State::Failed => Self::Failed,
+            rollout::State::Unreachable => Self::Unreachable,
+            rollout::State::Ended => Self::Ended,
+        }
+    }
+}
+
+impl v1::RolloutState {
+    /// `None` where no state is said.
+    pub fn to_domain(self) -> Option<rollout::State> {
+        match self {
+            Self::Unspecified => None,
+            Self::Waiting => Some(rollout::State::Waiting),
+            Self::Told => Some(rollout::State::Told),
+            Self::Installed => Some(rollout::State::Installed),
+            Self::Failed => Some(rollout::State::Failed),
+            Self::Unreachable => Some(rollout::State::Unreachable),
+            Self::Ended => Some(rollout::State::Ended),
         }
     }
 }

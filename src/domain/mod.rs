@@ -15,6 +15,7 @@ pub mod redaction;
 pub mod report;
 pub mod reserved;
 pub mod resolve;
+pub mod rollout;
 pub mod suspicion;
 pub mod value;
 pub mod variable;

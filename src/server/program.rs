@@ -22,7 +22,9 @@ use super::{
     error::Error,
     grpc::{self, App},
     keyring::Keyring,
+    rollouts,
     store::{Store, Tx, new_id},
+    streams::Streams,
 };
 use crate::{
     argv,
@@ -313,7 +315,7 @@ fn run(command: Command) -> Result<(), String> {
         }
         Command::Backup { data, file } => {
             let keyring = data.existing()?;
-            let store = Store::open(&data.database(), Arc::new(keyring)).map_err(|e| e.to_string())?;
+            let store = Store::open(&data.database(), Arc::new(keyring), Box::new(drop)).map_err(|e| e.to_string())?;
             store.backup(&file).map_err(|e| e.to_string())
         }
     }
@@ -492,7 +494,11 @@ async fn serve(serve: Serve) -> Result<(), String> {
     let data = &serve.data;
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
-    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
+    let streams = Streams::new();
+    let listener = streams.clone();
+    let store = Store::open(&data.database(), keyring, Box::new(move |notices| listener.hear(notices)))
+        .map_err(|e| e.to_string())?;
+    tokio::spawn(rollouts::drive(store.clone(), streams.clone()));
     let lives = Lives {
         session: Duration::minutes(serve.session_certificate_minutes.into()),
         user: Duration::hours(serve.user_certificate_hours.into()),
@@ -526,6 +532,7 @@ async fn serve(serve: Serve) -> Result<(), String> {
     let certificates = watch_certificate(authority.clone(), names)?;
     let app = App {
         store,
+        streams: streams.clone(),
         authority,
         address,
         sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
@@ -550,6 +557,7 @@ async fn serve(serve: Serve) -> Result<(), String> {
     edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
         shutdown.await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        streams.close(); // or they would be waited for
         tracing::info!("draining");
     })
     .await;

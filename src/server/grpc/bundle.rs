@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{App, convert::detail, credential};
+use super::{App, convert::detail, credential, watch};
 use crate::{
     domain::{
         identity::{Caller, Identity, Subject},
@@ -20,10 +20,12 @@ use crate::{
     server::{
         error::Error,
         store::{Bundle, Credential, SessionRow, Tx},
+        streams::AgentStream,
     },
     wire::v1::{
-        AgentStatus, BundleContents, BundleEntry, Delivery, FetchNamedRequest, FetchNamedResponse, FetchRequest,
-        FetchResponse, Origin, ReportRequest, ReportResponse, bundle_service_server::BundleService,
+        AcknowledgeRequest, AcknowledgeResponse, AgentStatus, BundleContents, BundleEntry, Delivery, FetchNamedRequest,
+        FetchNamedResponse, FetchRequest, FetchResponse, Origin, ReportRequest, ReportResponse, WatchRequest,
+        bundle_service_server::BundleService,
     },
 };
 
@@ -40,30 +42,7 @@ impl BundleService for BundleCalls {
         if public_key.len() != seal::PUBLIC_KEY_LEN {
             return Err(Error::Invalid(seal::BadPublicKey.to_string()).into());
         }
-        let reader = credential.clone();
-        let assembled = self.0.store.read(move |tx| assemble(tx, &reader)).await;
-        let (session, bundle) = match assembled {
-            Ok(found) => found,
-            // What a reading job refuses must still go on record.
-            Err(error) if error.fact().is_some() => {
-                return Err(self
-                    .0
-                    .store
-                    .write::<()>(move |_| Err(error))
-                    .await
-                    .err()
-                    .unwrap_or(Error::Internal("a refusal got lost"))
-                    .into());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let version = bundle.version.clone();
-        let (mut message, items) = encode(&credential.identity, &session, bundle);
-
-        let deliverer = credential.clone();
-        let (id, bundle_id) = (session.id.clone(), version.clone());
-        let sequence = self.0.store.write(move |tx| deliver(tx, &deliverer, &id, &bundle_id, &items)).await?;
-
+        let (session, version, mut message, sequence) = self.record(&credential).await?;
         let purpose = Purpose::Bundle {
             org: credential.identity.org.as_str(),
             session: session.id.as_str(),
@@ -86,11 +65,66 @@ impl BundleService for BundleCalls {
         Err(Status::unimplemented("not yet"))
     }
 
+    type WatchStream = AgentStream;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        watch::watch(&self.0, request).await.map(Response::new)
+    }
+
+    async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<AcknowledgeResponse>, Status> {
+        let credential = credential(&request)?;
+        let AcknowledgeRequest { sequence, error, error_names } = request.into_inner();
+        let error = Line::parse(&error).map_err(|e| Error::Invalid(format!("error is {e}")))?;
+        let job = move |tx: &Tx<'_>| match sequence {
+            0 => watch::failed(tx, &credential, &error, error_names),
+            _ => watch::acknowledge(tx, &credential, sequence),
+        };
+        self.0.store.write(job).await?;
+        Ok(Response::new(AcknowledgeResponse {}))
+    }
+
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let credential = credential(&request)?;
         let status = request.into_inner().status.unwrap_or_default();
         self.0.store.write(move |tx| keep(tx, &credential, status)).await?;
         Ok(Response::new(ReportResponse {}))
+    }
+}
+
+/// Tries at a bundle while others push; the last one keeps them from it.
+const TRIES: usize = 4;
+
+impl BundleCalls {
+    /// Assembles the caller's bundle and puts its delivery on record. One that a push has overtaken meanwhile is assembled anew:
+    /// a delivery takes in every push before it.
+    async fn record(&self, credential: &Credential) -> Result<(SessionRow, Id, Zeroizing<Vec<u8>>, u64), Error> {
+        for _ in 1..TRIES {
+            let reader = credential.clone();
+            let (session, bundle, as_of) = self.0.read_on_record(move |tx| assemble(tx, &reader)).await?;
+            let version = bundle.version.clone();
+            let (message, items) = encode(&credential.identity, &session, bundle);
+            let (deliverer, id, bundle_id) = (credential.clone(), session.id.clone(), version.clone());
+            let delivered = self.0.store.write(move |tx| {
+                if tx.pushed_since(&deliverer.identity.org, as_of)? {
+                    return Ok(None);
+                }
+                deliver(tx, &deliverer, &id, &bundle_id, &items).map(Some)
+            });
+            if let Some(sequence) = delivered.await? {
+                return Ok((session, version, message, sequence));
+            }
+        }
+        let credential = credential.clone();
+        self.0
+            .store
+            .write(move |tx| {
+                let (session, bundle, _) = assemble(tx, &credential)?;
+                let version = bundle.version.clone();
+                let (message, items) = encode(&credential.identity, &session, bundle);
+                let sequence = deliver(tx, &credential, &session.id, &version, &items)?;
+                Ok((session, version, message, sequence))
+            })
+            .await
     }
 }
 
@@ -137,14 +171,15 @@ fn parse(status: AgentStatus, own: &Id) -> Result<Report, Error> {
 }
 
 /// `None` for callers that are no session.
-fn own_session(tx: &Tx<'_>, org: &OrgName, caller: &Caller) -> Result<Option<SessionRow>, Error> {
+pub fn own_session(tx: &Tx<'_>, org: &OrgName, caller: &Caller) -> Result<Option<SessionRow>, Error> {
     match &caller.identity.subject {
         Subject::Session(id) => tx.session(org, id),
         _ => Ok(None),
     }
 }
 
-fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle), Error> {
+/// With the newest audit entry that it takes in.
+fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle, u64), Error> {
     let caller = tx.caller(credential)?;
     let org = caller.org().clone();
     let session = own_session(tx, &org, &caller)?;
@@ -152,7 +187,7 @@ fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle)
     tx.view(&org, &decide(&caller, Action::BundleDeliver, &target), "session")?;
     let session = session.ok_or_else(|| Error::not_found("session"))?;
     let bundle = tx.assemble(&org, &session)?;
-    Ok((session, bundle))
+    Ok((session, bundle, tx.newest_entry(&org)?))
 }
 
 /// Asks again, in the transaction that puts the delivery on record: a session that was revoked meanwhile gets nothing.

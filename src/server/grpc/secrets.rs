@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{
     App,
     convert::{detail, page_size, timestamp},
-    credential,
+    credential, rollouts,
 };
 use crate::{
     domain::{
@@ -17,13 +17,14 @@ use crate::{
         name::{EnvironmentName, Id, OrgName, SecretName, UserName},
         policy::{Action, Target, decide},
         resolve::Origin,
+        rollout::Pace,
         value,
         variable::{Variable, variable_of},
     },
     seal::Purpose,
     server::{
         error::Error,
-        store::{Grant, NewSecret, SecretEdit, SecretRow, Tx, new_id},
+        store::{Delivered, Grant, NewSecret, Receipts, SecretEdit, SecretRow, Tx, new_id},
     },
     wire::v1::{self, secret_service_server::SecretService, secret_value::Kind},
 };
@@ -32,6 +33,7 @@ pub struct SecretCalls(pub Arc<App>);
 
 const MAX_DESCRIPTION: usize = 1_000;
 const MAX_IMPORT: usize = 1_000;
+const MAX_HOLDERS: u32 = 1_000;
 
 #[tonic::async_trait]
 impl SecretService for SecretCalls {
@@ -102,12 +104,13 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let (versions, deliveries) =
-                    (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
-                Ok((Shown::of(tx, &caller, row)?, versions, deliveries))
+                let versions = tx.secret_versions(&view, &row.id)?;
+                let deliveries = tx.secret_deliveries(&view, &row.id, false, None, 100)?;
+                let receipts = tx.receipts(&view, &row.id, &row.version)?;
+                Ok((Shown::of(tx, &caller, row)?, versions, deliveries, receipts))
             })
             .await?;
-        let (secret, versions, deliveries) = found;
+        let (secret, versions, deliveries, receipts) = found;
         let versions = versions.into_iter().map(|v| v1::SecretVersion {
             version: v.version,
             created_by: v.created_by,
@@ -115,17 +118,11 @@ impl SecretService for SecretCalls {
             replaced_at: v.replaced_at.map(timestamp),
             ..Default::default()
         });
-        let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
-            session: d.session,
-            user: d.user,
-            version: d.version,
-            delivered_at: Some(timestamp(d.delivered_at)),
-            live: d.live,
-        });
         Ok(Response::new(v1::GetSecretResponse {
             secret: Some(secret.into()),
             versions: versions.collect(),
-            deliveries: deliveries.collect(),
+            deliveries: deliveries.into_iter().map(Into::into).collect(),
+            receipts: Some(receipts.into()),
         }))
     }
 
@@ -175,7 +172,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let new_description = request.description.map(description).transpose()?;
-        let secret = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -199,10 +197,12 @@ impl SecretService for SecretCalls {
                     Some(chosen) => Some(variable(&secret_name(&row.name)?, chosen)?),
                 };
                 let edit = SecretEdit { description: new_description, auto_install: request.auto_install, variable };
-                Shown::of(tx, &caller, tx.update_secret(&grant, &row, edit)?)
+                let row = tx.update_secret(&grant, &row, edit)?;
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
-        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()) }))
+        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()), rollout }))
     }
 
     async fn rotate_secret(
@@ -214,7 +214,8 @@ impl SecretService for SecretCalls {
         let wanted = request.r#ref.unwrap_or_default();
         let value = self.value(&credential.identity, request.value)?;
         let expected = request.expected_version;
-        let (secret, warnings) = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, warnings, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -224,10 +225,11 @@ impl SecretService for SecretCalls {
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
                 let warnings = checked(&value, row.delivery)?;
                 let row = tx.rotate_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()), &value)?;
-                Ok((Shown::of(tx, &caller, row)?, warnings))
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, warnings, rollout))
             })
             .await?;
-        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
+        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings, rollout }))
     }
 
     async fn delete_secret(
@@ -238,7 +240,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let expected = request.expected_version;
-        let live_sessions = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (live_sessions, holders, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -246,10 +249,13 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretDelete, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))
+                let live = tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))?;
+                let holders = tx.secret_holders(&grant, &row.id, MAX_HOLDERS)?;
+                Ok((live, holders, push(tx, &caller, &row, pace)?))
             })
             .await?;
-        Ok(Response::new(v1::DeleteSecretResponse { live_sessions }))
+        let holders = holders.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::DeleteSecretResponse { live_sessions, rollout, holders }))
     }
 
     async fn import_secrets(
@@ -401,6 +407,64 @@ impl SecretService for SecretCalls {
     async fn list_leaks(&self, _: Request<v1::ListLeaksRequest>) -> Result<Response<v1::ListLeaksResponse>, Status> {
         Err(Status::unimplemented("not yet"))
     }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let credential = credential(&request)?;
+        let v1::ListDeliveriesRequest { r#ref, live, page_size: size, page_token } = request.into_inner();
+        let (wanted, size) = (r#ref.unwrap_or_default(), page_size(size));
+        let below = match page_token.as_str() {
+            "" => None,
+            token => Some(token.parse().map_err(|_| Error::Invalid("the page token is not one of ours".into()))?),
+        };
+        let (deliveries, receipts, version) = self
+            .0
+            .read_on_record(move |tx| {
+                let caller = tx.caller(&credential)?;
+                let (target, row) = find(tx, &caller, &wanted)?;
+                let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
+                let row = row.ok_or_else(|| Error::not_found("secret"))?;
+                let deliveries = tx.secret_deliveries(&view, &row.id, live, below, size)?;
+                Ok((deliveries, tx.receipts(&view, &row.id, &row.version)?, row.version))
+            })
+            .await?;
+        let next_page_token = match deliveries.last() {
+            Some(last) if deliveries.len() == size as usize => last.sequence.to_string(),
+            _ => String::new(),
+        };
+        let deliveries = deliveries.into_iter().map(Into::into).collect();
+        let receipts = Some(receipts.into());
+        Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token, receipts, version }))
+    }
+}
+
+/// Pushes a change of a secret in the transaction that makes it, where that is wanted; gives the rollout's id.
+fn push(tx: &Tx<'_>, caller: &Caller, row: &SecretRow, pace: Option<Pace>) -> Result<String, Error> {
+    let Some(pace) = pace else { return Ok(String::new()) };
+    Ok(rollouts::create(tx, caller, Some(rollouts::of_secret(row)), pace)?.id.to_string())
+}
+
+impl From<Delivered> for v1::Delivered {
+    fn from(d: Delivered) -> Self {
+        Self {
+            session: d.session,
+            user: d.user,
+            version: d.version,
+            delivered_at: Some(timestamp(d.delivered_at)),
+            live: d.live,
+            installed_at: d.installed_at.map(timestamp),
+            in_files: d.in_files,
+            environment: d.environment,
+        }
+    }
+}
+
+impl From<Receipts> for v1::Receipts {
+    fn from(Receipts { on_current, may_hold_older }: Receipts) -> Self {
+        Self { on_current, may_hold_older, safe_to_revoke: may_hold_older == 0 }
+    }
 }
 
 impl SecretCalls {
@@ -483,7 +547,7 @@ fn named(row: &SecretRow) -> crate::server::store::Detail {
 
 /// Finds what a reference names among the shared secrets and the caller's own; by id also another's private one, which
 /// policy then hides.
-fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
+pub fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
     let org: &OrgName = caller.org();
     let row = if !wanted.id.is_empty() {
         match Id::parse(&wanted.id) {

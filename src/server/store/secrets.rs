@@ -115,16 +115,6 @@ pub struct VersionRow {
     pub replaced_at: Option<i64>,
 }
 
-/// One session that a version of a secret reached.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    pub session: String,
-    pub user: String,
-    pub version: String,
-    pub delivered_at: i64,
-    pub live: bool,
-}
-
 pub struct NewSecret<'a> {
     pub id: Id,
     pub name: SecretName,
@@ -344,28 +334,6 @@ impl Tx<'_> {
             "SELECT version, created_by, created_at, replaced_at FROM secret_versions WHERE org = ?1 AND secret_id = ?2 ORDER BY sequence DESC",
             bind![view.org(), id],
             |row| Ok(VersionRow { version: row.text(0)?, created_by: row.text(1)?, created_at: row.int(2)?, replaced_at: row.opt_int(3)? }),
-        )
-    }
-
-    /// The newest deliveries of any version.
-    pub fn secret_deliveries(&self, view: &View, id: &Id, limit: u32) -> Result<Vec<Delivered>, Error> {
-        view.covers(Action::SecretRead, &format!("secret/{id}"))?;
-        self.all(
-            "SELECT d.session_id, s.user_name, i.version, d.delivered_at, s.ended_at FROM content_items i
-             JOIN deliveries d ON d.org = i.org AND d.content_id = i.content_id
-             JOIN sessions s ON s.org = d.org AND s.id = d.session_id
-             WHERE i.org = ?1 AND i.secret_id = ?2 ORDER BY d.sequence DESC LIMIT ?3",
-            bind![view.org(), id, i64::from(limit)],
-            |row| {
-                let live = row.opt_int(4)?.is_none();
-                Ok(Delivered {
-                    session: row.text(0)?,
-                    user: row.text(1)?,
-                    version: row.text(2)?,
-                    delivered_at: row.int(3)?,
-                    live,
-                })
-            },
         )
     }
 
