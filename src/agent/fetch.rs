@@ -37,6 +37,7 @@ pub struct Fetched {
 }
 
 /// Secrets that were asked for by name, opened and checked: those and no others, in the order of their variables.
+#[allow(dead_code, reason = "read by whoever serves `exec --with` on the agent's socket")]
 pub struct Named {
     pub entries: Vec<Entry>,
     /// What protects the values' memory.
@@ -92,7 +93,6 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
 }
 
 /// Fetches secrets of the session that `own` names by their names; each once.
-#[allow(dead_code, reason = "for `exec --with`, which asks for it over the agent's socket")]
 pub async fn fetch_named(channel: Channel, own: &Identity, names: &[String], floor: Rung) -> Result<Named, Error> {
     let session = session(own)?;
     let (key, nonce) = fresh()?;

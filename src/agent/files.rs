@@ -221,6 +221,20 @@ pub fn tell_fingerprints(dir: &RuntimeDir, fingerprints: &[u8], floor: Rung) -> 
     replace(dir, FINGERPRINTS, floor, &|sink| sink(fingerprints))
 }
 
+/// Variables for one command, in the form of [`Format::Environ`], in a file that has no name any more.
+pub fn lend(dir: &RuntimeDir, variables: &[(&Variable, &[u8])], floor: Rung) -> Result<OwnedFd, Error> {
+    const LENT: &str = "what is lent";
+    let entries: Result<Vec<_>, _> = variables.iter().map(|(variable, value)| Entry::new(variable, value)).collect();
+    let entries = entries.map_err(Error::NotText)?;
+    remove_temporaries(dir)?;
+    let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
+    let place = Place { directory: None, name: LENT.to_owned() };
+    write_one(dir, &mut buffer, &place, &temporary(0), &|sink| render(entries.iter().copied(), Format::Environ, sink))?;
+    let fd = openat(dir.fd(), temporary(0).as_str(), READ, Mode::empty()).map_err(before(LENT, "opening it"))?;
+    unlinkat(dir.fd(), temporary(0).as_str(), UnlinkatFlags::NoRemoveDir).map_err(before(LENT, "removing its name"))?;
+    Ok(fd)
+}
+
 fn replace(dir: &RuntimeDir, name: &str, floor: Rung, content: &Content<'_>) -> Result<(), Error> {
     remove_temporaries(dir)?;
     let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;

@@ -54,15 +54,6 @@ impl Fingerprints {
         }
     }
 
-    /// Of a few secrets, for one command.
-    pub fn of(entries: &[Entry]) -> Result<Vec<u8>, Error> {
-        let mut redaction = empty()?;
-        for entry in entries {
-            redaction.add(entry.variable.as_str(), &entry.version, &entry.value);
-        }
-        Ok(redaction.encode())
-    }
-
     pub fn encode(&self) -> Arc<Vec<u8>> {
         Arc::new(self.redaction.encode())
     }

@@ -14,7 +14,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
-use tokio::{signal::unix::SignalKind, time::Instant};
+use tokio::{signal::unix::SignalKind, sync::mpsc, time::Instant};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,7 @@ use super::{
     kept::{Enrolled, Keeper, Kept},
     notify, report, retry,
     runtime_dir::RuntimeDir,
+    serve::{self, Identified, Place},
     source::{self, Found},
 };
 use crate::{
@@ -129,7 +130,11 @@ impl Agent {
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
         self.report(report).await;
-        if self.settings.once { Ok(()) } else { self.keep_identity(&summary).await }
+        let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
+        let own = identity(&enrolled.credentials)?;
+        let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
+        let identified = Identified::new(enrolled, own);
+        match serve::serve(&identified, &mut self.keeper, &place, mpsc::channel(1_000), &summary).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -157,7 +162,7 @@ impl Agent {
                 None => client::connect_as(address, credentials).await,
             }
         };
-        report::send(channel, status).await
+        report::send(channel, Some(status), &[]).await
     }
 
     /// From nothing to the files, within the deadline. Gives what there is to say of it.
@@ -246,7 +251,7 @@ impl Agent {
         let fetched = retry::until(deadline, "fetching the bundle", async || {
             let channel = client::connect_as(address, credentials).await?;
             if let Some(status) = self.untold.take()
-                && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), status).await
+                && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), Some(status), &[]).await
             {
                 tracing::warn!(%error, "the control plane was not told");
             }
@@ -299,32 +304,6 @@ impl Agent {
         match ours {
             Some(manifest) if files::is_whole(&self.dir, &manifest).map_err(local)? => Ok(Some(manifest)),
             _ => Ok(None),
-        }
-    }
-
-    /// Renews for as long as the control plane does.
-    async fn keep_identity(&mut self, summary: &str) -> Result<(), Error> {
-        loop {
-            let Some(Enrolled { credentials, address, boot }) = &mut self.enrolled else { return Ok(()) };
-            let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
-            tokio::time::sleep(left(credentials.renew_at())).await;
-            let end = Instant::now() + left(credentials.not_after);
-            let renewed = retry::until(Some(end), "renewing the identity", async || {
-                let channel = client::connect_as(address, credentials).await?;
-                client::renew(channel, credentials, OffsetDateTime::now_utc()).await
-            });
-            match renewed.await {
-                Ok(fresh) => {
-                    *credentials = fresh;
-                    self.keeper.keep(&credentials.key, Some((credentials, address, *boot)));
-                }
-                Err(error) => {
-                    // The session keeps what it has; whether it may have more is the control plane's to say.
-                    tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
-                    notify::status(&format!("degraded: {error}; {summary}"));
-                    return std::future::pending().await;
-                }
-            }
         }
     }
 }

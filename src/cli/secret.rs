@@ -7,7 +7,7 @@ use super::{
         self, PushFlags, SecretCreate, SecretDelete, SecretDeliveries, SecretEdit, SecretList, SecretRotate, SecretShow,
     },
     failure::{Done, Failure},
-    input,
+    input, leaks,
     output::Out,
     remote::Remote,
     rollout, views,
@@ -87,10 +87,12 @@ pub async fn list(remote: &Remote, out: &Out, args: SecretList) -> Done {
 pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
     let found = get(remote, &args.secret).await?;
     let secret = found.secret.unwrap_or_default();
+    let leaks = leaks::of(remote, &secret).await?;
     if out.is_json() {
         return out.json(&views::with(
             views::secret(&secret),
             [
+                ("leaks", leaks.iter().map(leaks::leak).collect::<Vec<Json>>().into()),
                 ("versions", found.versions.iter().map(views::secret_version).collect::<Vec<Json>>().into()),
                 ("deliveries", found.deliveries.iter().map(views::delivered).collect::<Vec<Json>>().into()),
                 ("receipts", views::receipts(&found.receipts.unwrap_or_default())),
@@ -110,11 +112,13 @@ pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
     out.table(["VERSION", "SAVED", "BY", "REPLACED"], &versions)?;
     out.line("")?;
     if found.deliveries.is_empty() {
-        return out.line("no session got it yet");
+        out.line("no session got it yet")?;
+        return leaks::section(out, &secret, &leaks);
     }
     out.table(views::DELIVERY_HEADS, &found.deliveries.iter().map(views::delivery_row).collect::<Vec<_>>())?;
     out.line("")?;
-    out.line(&views::receipts_line(&found.receipts.unwrap_or_default()))
+    out.line(&views::receipts_line(&found.receipts.unwrap_or_default()))?;
+    leaks::section(out, &secret, &leaks)
 }
 
 pub async fn deliveries(remote: &Remote, out: &Out, args: SecretDeliveries) -> Done {

@@ -17,7 +17,7 @@ use base64::{
 };
 use keyfob::{
     domain::{name::SecretName, variable::variable_of},
-    wire::v1::{self, Role, Visibility},
+    wire::v1::{self, Role, Visibility, create_rollout_request::Reach},
 };
 use memchr::memmem;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

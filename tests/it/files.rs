@@ -53,6 +53,7 @@ fn a_set_is_these_files_and_no_other() {
         ("env.sh", format!("export API_KEY='it'\"'\"'s'\nexport TLS_KEY='{key}'\n")),
         ("env.fish", format!("set -gx API_KEY 'it\\'s'\nset -gx TLS_KEY '{key}'\n")),
         ("environ", format!("API_KEY=it's\0TLS_KEY={key}\0")),
+        ("fingerprints", "fingerprints 7\n".into()),
     ];
     let mut found = everything(dir.path());
     assert_eq!(found.remove("files/tls.key").as_deref(), Some(&b"\0\xff"[..]));

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    Error, Grant, Tx, View, bind,
+    Error, Grant, Row, Tx, View, bind,
     secrets::{COLUMNS, SecretRow, altered, secret_row},
     sessions::SessionRow,
 };
@@ -55,7 +55,7 @@ pub struct PreviewItem {
 }
 
 /// Where a candidate's value is.
-enum Source {
+pub(super) enum Source {
     Secret(Box<SecretRow>, Sealed),
     Plain(String),
     /// Only its name is wanted, and which secret it is.
@@ -69,10 +69,20 @@ pub(super) struct Outline {
     pub items: Vec<(Id, String)>,
 }
 
-struct Sealed {
+pub(super) struct Sealed {
     kek_id: String,
     wrapped_key: Vec<u8>,
     ciphertext: Vec<u8>,
+}
+
+/// [`COLUMNS`] and what [`sealed_candidate`] reads after them.
+pub(super) fn sealed_columns() -> String {
+    format!("{COLUMNS}, kek_id, wrapped_key, ciphertext")
+}
+
+pub(super) fn sealed_candidate(org: &OrgName, row: &Row<'_>) -> Result<Candidate<Source>, Error> {
+    let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
+    candidate(org, secret_row(row)?, |secret| Source::Secret(secret, sealed))
 }
 
 impl Tx<'_> {
@@ -81,12 +91,8 @@ impl Tx<'_> {
         let variables = self.environment_variables(org, &session.environment, session.environment_version)?;
         let version = session.environment_version.to_string();
         let mut candidates: Vec<Candidate<Source>> = Vec::new();
-        let columns = format!("SELECT {COLUMNS}, kek_id, wrapped_key, ciphertext FROM secrets WHERE org = ?1");
-        let read = |row: &super::Row<'_>| {
-            let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
-            let secret = secret_row(row)?;
-            candidate(org, secret, |secret| Source::Secret(secret, sealed))
-        };
+        let columns = format!("SELECT {} FROM secrets WHERE org = ?1", sealed_columns());
+        let read = |row: &Row<'_>| sealed_candidate(org, row);
         candidates.extend(self.all(&format!("{columns} AND owner = '' AND auto_install = 1"), bind![org], read)?);
         if !session.user.is_empty() {
             candidates.extend(self.all(&format!("{columns} AND owner = ?2"), bind![org, &session.user], read)?);
@@ -101,30 +107,39 @@ impl Tx<'_> {
         let mut entries = Vec::new();
         for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
             if left_out.is_some() {
-                // It hides what is weaker, so it must be genuine too.
-                if let Source::Secret(row, sealed) = winner.what {
-                    self.data_key(org, &row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64)?;
-                }
+                self.prove(org, &winner)?; // it hides what is weaker
                 continue;
             }
-            let (value, secret) = match winner.what {
-                Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
-                Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
-                Source::NotLoaded(_) => return Err(Error::Internal("a candidate without its value")),
-            };
-            let Candidate { variable, origin, name, version, delivery, .. } = winner;
-            let reserved_allowed = allowed.contains(variable.as_str());
-            entries.push(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed });
+            let reserved_allowed = allowed.contains(winner.variable.as_str());
+            entries.push(self.entry(org, winner, reserved_allowed)?);
         }
-        let named = entries.iter().map(|e| Named {
-            variable: &e.variable,
-            origin: e.origin,
-            name: &e.name,
-            version: &e.version,
-            delivery: e.delivery,
-            secret: e.secret.as_ref(),
-        });
-        Ok(Bundle { version: content_id(named), entries })
+        Ok(Bundle { version: content_id(&entries), entries })
+    }
+
+    /// Refuses a candidate whose row is not genuine.
+    pub(super) fn prove(&self, org: &OrgName, winner: &Candidate<Source>) -> Result<(), Error> {
+        match &winner.what {
+            Source::Secret(row, sealed) => {
+                self.data_key(org, row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A candidate that the session gets, opened.
+    pub(super) fn entry(
+        &self,
+        org: &OrgName,
+        winner: Candidate<Source>,
+        reserved_allowed: bool,
+    ) -> Result<Entry, Error> {
+        let Candidate { variable, origin, name, version, delivery, what, .. } = winner;
+        let (value, secret) = match what {
+            Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
+            Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
+            Source::NotLoaded(_) => return Err(Error::Internal("a candidate without its value")),
+        };
+        Ok(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed })
     }
 
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -138,28 +153,39 @@ impl Tx<'_> {
         Ok(self.one(sql, bind![org, entry], |_| Ok(()))?.is_some())
     }
 
-    /// Puts a delivery on record, under the sequence of its audit entry.
+    /// Puts the delivery of a bundle on record, under the sequence of its audit entry.
     pub fn deliver(&self, grant: &Grant, session: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<(), Error> {
         grant.covers(Action::BundleDeliver, &format!("session/{session}"))?;
+        self.record_delivery(grant, session, bundle, items)?;
+        self.execute(
+            "UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2",
+            bind![grant.org(), session, self.now, bundle],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn record_delivery(
+        &self,
+        grant: &Grant,
+        session: &Id,
+        content: &Id,
+        items: &[(Id, String)],
+    ) -> Result<(), Error> {
         let org = grant.org();
         let new = self
-            .execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, bundle])?
+            .execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, content])?
             == 1;
         if new {
             for (secret, version) in items {
                 self.execute(
                     "INSERT INTO content_items (org, content_id, secret_id, version) VALUES (?1, ?2, ?3, ?4)",
-                    bind![org, bundle, secret, version],
+                    bind![org, content, secret, version],
                 )?;
             }
         }
         self.execute(
             "INSERT INTO deliveries (org, sequence, session_id, content_id, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            bind![org, grant.sequence(), session, bundle, self.now],
-        )?;
-        self.execute(
-            "UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2",
-            bind![org, session, self.now, bundle],
+            bind![org, grant.sequence(), session, content, self.now],
         )?;
         Ok(())
     }
@@ -190,7 +216,7 @@ impl Tx<'_> {
                 _ => None,
             },
         });
-        Ok(Outline { bundle: content_id(named), items })
+        Ok(Outline { bundle: name_content(named), items })
     }
 
     /// All candidates of a session, without their values, resolved.
@@ -310,7 +336,18 @@ struct Named<'a> {
     secret: Option<&'a Id>,
 }
 
-fn content_id<'a>(entries: impl Iterator<Item = Named<'a>>) -> Id {
+pub(super) fn content_id(entries: &[Entry]) -> Id {
+    name_content(entries.iter().map(|e| Named {
+        variable: &e.variable,
+        origin: e.origin,
+        name: &e.name,
+        version: &e.version,
+        delivery: e.delivery,
+        secret: e.secret.as_ref(),
+    }))
+}
+
+fn name_content<'a>(entries: impl Iterator<Item = Named<'a>>) -> Id {
     let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
     for entry in entries {
         let secret = entry.secret.map_or("", Id::as_str);

@@ -14,7 +14,9 @@
 mod bundles;
 mod environments;
 mod identities;
+mod leaks;
 mod ledger;
+mod named;
 mod receipts;
 pub mod rewrap;
 mod rollouts;
@@ -25,11 +27,12 @@ mod users;
 pub use bundles::{Bundle, PreviewItem};
 pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
 pub use identities::{Credential, Redeemed};
+pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use receipts::{Delivered, Receipts};
 pub use rollouts::{RolloutRow, TargetRow};
 pub use secrets::{NewSecret, SecretEdit, SecretRow, VersionRow};
-pub use sessions::{SessionRow, SessionState};
+pub use sessions::{PhaseChange, SessionRow, SessionState};
 pub use users::UserRow;
 
 use std::{
@@ -217,7 +220,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;

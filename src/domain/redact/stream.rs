@@ -1,0 +1,156 @@
+//! What may leave, and what leaves masked.
+
+use super::{
+    finder::Finder,
+    track::{Span, Text, Track},
+    view::{View, Without},
+};
+
+/// Where the text goes.
+pub trait Sink {
+    /// As it came.
+    fn clean(&mut self, bytes: &[u8]);
+    /// Instead of bytes that patterns with these labels cover, sorted, each told once.
+    fn masked(&mut self, labels: &[u32]);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A newline lets everything before it out, unless a window stands for a pattern that is not all there yet. A pattern of
+    /// several lines is then masked from the line on in which its windows are.
+    Lines,
+    /// Patterns are also found through escape sequences, CRLF and line wraps; only what follows, and idling, let text out.
+    Terminal,
+}
+
+/// One stream, in whatever pieces it comes: how it is cut makes no difference to what comes out in the end.
+pub struct Stream {
+    mode: Mode,
+    raw: Track,
+    views: Vec<View>,
+    pending: Pending,
+}
+
+impl Stream {
+    pub fn new(mode: Mode) -> Self {
+        let views = match mode {
+            Mode::Lines => Vec::new(),
+            Mode::Terminal => vec![View::new(Without::Escapes), View::new(Without::Breaks)],
+        };
+        Self { mode, raw: Track::default(), views, pending: Pending::default() }
+    }
+
+    /// Gives the sink what may leave now.
+    pub fn push(&mut self, finder: &Finder, input: &[u8], sink: &mut impl Sink) {
+        let tables = finder.tables();
+        let (start, end) = (self.raw.end(), self.raw.end() + input.len() as u64);
+        self.raw.push(&tables, input, self.mode == Mode::Lines, &mut self.pending.found);
+        let mut limit = end.saturating_sub(finder.hold as u64);
+        if self.mode == Mode::Lines {
+            // A newline farther back lets nothing out that is not free already.
+            let tail = &input[input.len().saturating_sub(finder.hold)..];
+            let newline = tail.iter().rposition(|b| *b == b'\n');
+            limit = newline.map_or(limit, |at| end - (tail.len() - at - 1) as u64);
+        }
+        limit = limit.min(self.raw.undecided(end));
+        for view in &mut self.views {
+            limit = limit.min(view.push(finder, &tables, start, input, &mut self.pending.found));
+        }
+        self.pending.release(limit, &self.raw.with(input), sink);
+        self.raw.settle(finder, self.pending.released, input);
+    }
+
+    /// Whether something is held back that [`Self::idle`] would let out.
+    pub fn holds(&self) -> bool {
+        self.pending.next_stop(self.limit_when_idle()) > self.pending.released
+    }
+
+    /// Nothing has come for a while: lets out all but what a window speaks for. It is remembered, so that the rest of a
+    /// pattern is masked when it comes too late.
+    pub fn idle(&mut self, finder: &Finder, sink: &mut impl Sink) {
+        let limit = self.limit_when_idle();
+        self.pending.release(limit, &self.raw.with(&[]), sink);
+        self.raw.settle(finder, self.pending.released, &[]);
+    }
+
+    /// Lets out everything, and wipes what was held. What comes after it is a new text.
+    pub fn finish(&mut self, finder: &Finder, sink: &mut impl Sink) {
+        let tables = finder.tables();
+        self.raw.end_of_text(&tables, &[], &mut self.pending.found);
+        self.views.iter_mut().for_each(|view| view.end_of_text(&tables, &mut self.pending.found));
+        self.pending.release(self.raw.end(), &self.raw.with(&[]), sink);
+        *self = Self::new(self.mode);
+    }
+
+    fn limit_when_idle(&self) -> u64 {
+        let end = self.raw.end();
+        self.views.iter().fold(self.raw.undecided(end), |limit, view| limit.min(view.undecided(end)))
+    }
+}
+
+/// Finds all in one whole message.
+pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
+    let mut pending = Pending::default();
+    let (tables, mut track) = (finder.tables(), Track::default());
+    track.push(&tables, whole, false, &mut pending.found);
+    track.end_of_text(&tables, whole, &mut pending.found);
+    pending.release(whole.len() as u64, &Text::whole(whole), sink);
+}
+
+/// What was found and has not left yet.
+#[derive(Default)]
+struct Pending {
+    found: Vec<Span>,
+    released: u64,
+}
+
+impl Pending {
+    /// Lets out what is before `limit`, where all that starts there is known. A union that reaches over it waits.
+    fn release(&mut self, limit: u64, text: &Text, sink: &mut impl Sink) {
+        self.found.sort_unstable();
+        let mut done = 0;
+        while let Some((union, members)) = self.union_from(done).filter(|(union, _)| union.end <= limit) {
+            if union.end > self.released {
+                self.clean(union.start, text, sink);
+                let mut labels: Vec<u32> = self.found[done..done + members].iter().map(|s| s.label).collect();
+                labels.sort_unstable();
+                labels.dedup();
+                sink.masked(&labels);
+                self.released = union.end;
+            }
+            done += members;
+        }
+        self.found.drain(..done);
+        self.clean(self.next_stop(limit), text, sink);
+    }
+
+    fn clean(&mut self, to: u64, text: &Text, sink: &mut impl Sink) {
+        if to > self.released {
+            let (a, b) = text.parts(self.released, to);
+            [a, b].into_iter().filter(|part| !part.is_empty()).for_each(|part| sink.clean(part));
+            self.released = to;
+        }
+    }
+
+    /// `limit`, or the start of what is found before it.
+    fn next_stop(&self, limit: u64) -> u64 {
+        self.found.iter().map(|s| s.start).min().map_or(limit, |start| limit.min(start))
+    }
+
+    /// The union that begins with the sorted spans' `first`, and of how many it is made. Spans that only touch are two.
+    fn union_from(&self, first: usize) -> Option<(Span, usize)> {
+        let mut union = *self.found.get(first)?;
+        let rest = &self.found[first + 1..];
+        let members = rest
+            .iter()
+            .take_while(|next| {
+                let overlaps = next.start < union.end;
+                if overlaps {
+                    union.end = union.end.max(next.end);
+                }
+                overlaps
+            })
+            .count();
+        Some((union, members + 1))
+    }
+}

@@ -1,0 +1,206 @@
+//! The mechanism against a reference that has the patterns and looks for them everywhere.
+
+use std::ops::Range;
+
+use super::{fingerprint::STRIDE, kernel::Kernel, key::WINDOW, *};
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn between(&mut self, range: Range<usize>) -> usize {
+        range.start + self.below(range.end - range.start)
+    }
+
+    fn text(&mut self, alphabet: &[u8], len: usize) -> Vec<u8> {
+        (0..len).map(|_| alphabet[self.below(alphabet.len())]).collect()
+    }
+}
+
+/// What comes out, with `<1,2>` for a union of these labels.
+#[derive(Default)]
+struct Out(Vec<u8>);
+
+impl Sink for Out {
+    fn clean(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn masked(&mut self, labels: &[u32]) {
+        let labels: Vec<String> = labels.iter().map(u32::to_string).collect();
+        self.0.extend_from_slice(format!("<{}>", labels.join(",")).as_bytes());
+    }
+}
+
+/// Patterns with where their windows may be; labels are their numbers.
+struct Case {
+    patterns: Vec<Vec<u8>>,
+    fingerprints: Fingerprints,
+}
+
+impl Case {
+    fn new(patterns: &[(&[u8], Range<usize>)]) -> Self {
+        let mut fingerprints = Fingerprints::new([9; 32]);
+        for (label, (pattern, within)) in patterns.iter().enumerate() {
+            fingerprints.add(label as u32, pattern, within.clone()).unwrap();
+        }
+        Self { patterns: patterns.iter().map(|(p, _)| p.to_vec()).collect(), fingerprints }
+    }
+
+    fn random(r: &mut Random, alphabet: &[u8], how_many: usize, longest: usize) -> Self {
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..how_many {
+            let len = r.between(SHORTEST..longest + 1);
+            let pattern = match r.below(4) {
+                // a part of another, or another with more at its end, or one that overlaps itself
+                0 if !patterns.is_empty() => {
+                    let other = &patterns[r.below(patterns.len())];
+                    let start = r.below(other.len() - SHORTEST + 1);
+                    other[start..r.between(start + SHORTEST..other.len() + 1)].to_vec()
+                }
+                1 if !patterns.is_empty() => {
+                    let more = r.below(4);
+                    [patterns[r.below(patterns.len())].clone(), r.text(alphabet, more)].concat()
+                }
+                2 => {
+                    let period = r.between(1..6);
+                    r.text(alphabet, period).into_iter().cycle().take(len).collect()
+                }
+                _ => r.text(alphabet, len),
+            };
+            patterns.push(pattern);
+        }
+        let ranges: Vec<_> = patterns
+            .iter()
+            .map(|p| {
+                let start = r.below(p.len() - SHORTEST + 1);
+                start..r.between(start + SHORTEST..p.len() + 1)
+            })
+            .collect();
+        Self::new(&patterns.iter().map(Vec::as_slice).zip(ranges).collect::<Vec<_>>())
+    }
+
+    /// Text in which patterns, and parts of them, stand close together.
+    fn text(&self, r: &mut Random, alphabet: &[u8], pieces: usize) -> Vec<u8> {
+        let mut text = Vec::new();
+        for _ in 0..pieces {
+            let pattern = &self.patterns[r.below(self.patterns.len())];
+            match r.below(4) {
+                0 => text.extend_from_slice(pattern),
+                1 => text.extend_from_slice(&pattern[..r.below(pattern.len())]),
+                2 => text.extend_from_slice(&pattern[r.below(pattern.len())..]),
+                _ => {
+                    let len = r.below(8);
+                    text.extend(r.text(alphabet, len));
+                }
+            }
+        }
+        text
+    }
+
+    /// All places of all patterns; where `lines`, from the line on in which the window is that is looked up.
+    fn spans(&self, text: &[u8], kernel: Kernel, lines: bool) -> Vec<(usize, usize, usize)> {
+        let mut spans = Vec::new();
+        for (label, pattern) in self.patterns.iter().enumerate() {
+            let f = &self.fingerprints.list[label];
+            for start in 0..(text.len() + 1).saturating_sub(pattern.len()) {
+                if text[start..].starts_with(pattern) {
+                    let looked_up = match kernel.stride() {
+                        1 => f.windows[usize::from(f.rarest)],
+                        _ => *f.windows.iter().find(|w| (start + w.at as usize).is_multiple_of(STRIDE)).unwrap(),
+                    };
+                    let before = &text[start..start + looked_up.at as usize + WINDOW - 1];
+                    let newline = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+                    spans.push((start + if lines { newline } else { 0 }, start + pattern.len(), label));
+                }
+            }
+        }
+        spans
+    }
+
+    fn expected(&self, text: &[u8], kernel: Kernel, lines: bool) -> Vec<u8> {
+        let mut spans = self.spans(text, kernel, lines);
+        spans.sort_unstable();
+        let (mut out, mut at, mut i) = (Out::default(), 0, 0);
+        while i < spans.len() {
+            let (start, mut end, label) = spans[i];
+            let mut labels = vec![label as u32];
+            i += 1;
+            while i < spans.len() && spans[i].0 < end {
+                end = end.max(spans[i].1);
+                labels.push(spans[i].2 as u32);
+                i += 1;
+            }
+            labels.sort_unstable();
+            labels.dedup();
+            out.clean(&text[at..start]);
+            out.masked(&labels);
+            at = end;
+        }
+        out.clean(&text[at..]);
+        out.0
+    }
+}
+
+fn streamed<'a>(finder: &Finder, mode: Mode, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let (mut stream, mut out) = (Stream::new(mode), Out::default());
+    chunks.into_iter().for_each(|chunk| stream.push(finder, chunk, &mut out));
+    stream.finish(finder, &mut out);
+    out.0
+}
+
+fn random_chunks<'a>(r: &mut Random, text: &'a [u8], longest: usize) -> Vec<&'a [u8]> {
+    let (mut chunks, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(r.between(0..longest + 1).min(rest.len()));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks
+}
+
+const ALPHABETS: [&[u8]; 5] = [b"ab", b"ab\n", b"abc\n", b"a", b"abcdefghijklmnopqrstuvwxyz0123456789\n"];
+
+#[test]
+fn all_that_the_reference_finds_is_masked_however_the_text_is_cut() {
+    for kernel in Kernel::all() {
+        let mut r = Random(1);
+        for round in 0..60 {
+            let alphabet = ALPHABETS[round % ALPHABETS.len()];
+            let (how_many, longest) = (r.between(1..12), r.between(SHORTEST..60));
+            let case = Case::random(&mut r, alphabet, how_many, longest);
+            let pieces = r.between(1..25);
+            let text = case.text(&mut r, alphabet, pieces);
+            let finder = Finder::with(&case.fingerprints, kernel);
+            let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+
+            let mut whole = Out::default();
+            find_all(&finder, &text, &mut whole);
+            assert_eq!(shown(&whole.0), shown(&case.expected(&text, kernel, false)), "{kernel:?}, round {round}");
+
+            let lines = case.expected(&text, kernel, true);
+            let same = |what: &str, out: Vec<u8>| {
+                assert_eq!(shown(&out), shown(&lines), "{kernel:?}, round {round}, {what} of {:?}", shown(&text));
+            };
+            same("one write", streamed(&finder, Mode::Lines, [&*text]));
+            same("byte by byte", streamed(&finder, Mode::Lines, text.chunks(1)));
+            same("chunks", streamed(&finder, Mode::Lines, random_chunks(&mut r, &text, 20)));
+            for at in 0..text.len() {
+                let (a, b) = text.split_at(at);
+                same(&format!("split at {at}"), streamed(&finder, Mode::Lines, [a, b]));
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! One text as it grows: which windows were seen in it, and what became of them.
+//!
+//! ```text
+//! look up: window seen -> young, until all windows of the pattern are there -> live, until its last byte is -> found, by the MAC
+//! ```
+//! Every step follows from the text alone, in the order of the text: it does not matter in which pieces it comes.
+
+use std::collections::VecDeque;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    finder::{Finder, Tables, all_windows},
+    key::WINDOW,
+};
+
+/// A MAC costs as much as it is long. So many bytes are checked per byte of text ...
+const MAC_PER_BYTE: u64 = 4;
+/// ... and so many more. When they are spent, three right windows count as the whole.
+const MAC_AT_FIRST: u64 = 256 * 1024;
+
+/// A found pattern's place in its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub start: u64,
+    pub end: u64,
+    pub label: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Track {
+    held: Held,
+    /// The first place whose window has not been looked up.
+    next: u64,
+    young: VecDeque<Young>,
+    live: Vec<Live>,
+    /// The smallest end, and the smallest start, of what is live.
+    soonest: u64,
+    oldest: u64,
+    spent: u64,
+}
+
+struct Young {
+    window: u64,
+    span: Span,
+    /// What was let out before the window was seen is not masked any more: a line before the window's.
+    from: u64,
+    pattern: u32,
+}
+
+struct Live {
+    span: Span,
+    from: u64,
+    pattern: u32,
+    /// There was no budget left for a MAC.
+    unchecked: bool,
+}
+
+impl Track {
+    /// Looks at what is new. `lines`: a newline has let out what stood before it.
+    pub fn push(&mut self, tables: &Tables, input: &[u8], lines: bool, found: &mut Vec<Span>) {
+        let Self { held, next, young, .. } = self;
+        let text = held.with(input);
+        look_up(tables, &text, next, |window, pattern, which| {
+            let p = tables.pattern(pattern);
+            let Some(start) = window.checked_sub(u64::from(p.at[which])).filter(|start| *start >= text.base) else {
+                return;
+            };
+            let from = if lines { text.line_before(start, window + WINDOW as u64 - 1) } else { start };
+            let span = Span { start, end: start + u64::from(p.len), label: p.label };
+            young.push_back(Young { window, span, from, pattern });
+        });
+        if !self.young.is_empty() || !self.live.is_empty() {
+            self.decide(tables, input, false, found);
+        }
+    }
+
+    /// Nothing more comes: decides what waits behind a window whose pattern will never be all there.
+    pub fn end_of_text(&mut self, tables: &Tables, input: &[u8], found: &mut Vec<Span>) {
+        if !self.young.is_empty() {
+            self.decide(tables, input, true, found);
+        }
+    }
+
+    fn decide(&mut self, tables: &Tables, input: &[u8], is_end: bool, found: &mut Vec<Span>) {
+        let Self { held, young, live, soonest, oldest, spent, .. } = self;
+        let text = held.with(input);
+        while let Some(first) = young.front() {
+            let p = tables.pattern(first.pattern);
+            let Span { start, end, .. } = first.span;
+            let all_there = start + u64::from(p.windows_end()) <= text.end();
+            if !all_there && !is_end {
+                break; // the budget is spent in the order of the text
+            }
+            if all_there
+                && all_windows(p.at.map(|at| tables.key.window(text.eight(start + u64::from(at))) >> 24)) == p.together
+            {
+                let unchecked = *spent + u64::from(p.len) > MAC_AT_FIRST + MAC_PER_BYTE * first.window;
+                *spent += if unchecked { 0 } else { u64::from(p.len) };
+                (*soonest, *oldest) =
+                    if live.is_empty() { (end, start) } else { (end.min(*soonest), start.min(*oldest)) };
+                live.push(Live { span: first.span, from: first.from, pattern: first.pattern, unchecked });
+            }
+            young.pop_front();
+        }
+        if live.is_empty() || *soonest > text.end() {
+            return;
+        }
+        live.retain(|l| {
+            if l.span.end > text.end() {
+                return true;
+            }
+            let there = || tables.key.mac(text.parts(l.span.start, l.span.end)) == tables.pattern(l.pattern).mac;
+            if l.unchecked || there() {
+                found.push(Span { start: l.span.start.max(l.from), ..l.span });
+            }
+            false
+        });
+        *soonest = live.iter().map(|l| l.span.end).min().unwrap_or(0);
+        *oldest = live.iter().map(|l| l.span.start).min().unwrap_or(0);
+    }
+
+    /// Where the text ends.
+    pub fn end(&self) -> u64 {
+        self.held.base + self.held.bytes.len() as u64
+    }
+
+    /// Where the first pattern starts that a window speaks for and that is not all there; else `end`.
+    pub fn undecided(&self, end: u64) -> u64 {
+        let young = self.young.iter().map(|y| y.span.start).min().unwrap_or(end);
+        let live = if self.live.is_empty() { end } else { self.oldest };
+        end.min(young).min(live)
+    }
+
+    pub fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {
+        self.held.with(input)
+    }
+
+    /// Takes the input over, and forgets what neither `released` nor a later window can ask for; gives where what is held
+    /// begins.
+    pub fn settle(&mut self, finder: &Finder, released: u64, input: &[u8]) -> u64 {
+        let end = self.end() + input.len() as u64;
+        let keep = self.undecided(end).min(end.saturating_sub(finder.hold as u64)).min(released).max(self.held.base);
+        // The last windows are not looked up yet, and their bytes are needed for it.
+        let keep = keep.min(self.next.max(self.held.base));
+        self.held.advance(keep, input);
+        self.held.base
+    }
+}
+
+/// Looks up all windows that end within the text.
+fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64, u32, usize)) {
+    let stride = tables.kernel.stride() as u64;
+    let last = text.end().checked_sub(WINDOW as u64);
+    let middle = text.base + text.held.len() as u64;
+    one_by_one(tables, text, next, last.map_or(0, |last| middle.min(last + 1)), stride, &mut hit);
+    if let Some(from) = next.checked_sub(middle) {
+        let done = tables.kernel.scan(tables, text.input, from as usize, |at| {
+            let eight = text.input[at..].first_chunk().expect("a kernel leaves the last windows alone");
+            tables.with_window(tables.key.window(*eight), |pattern, which| hit(middle + at as u64, pattern, which));
+        });
+        *next = middle + done as u64;
+        one_by_one(tables, text, next, last.map_or(0, |last| last + 1), stride, &mut hit);
+    }
+}
+
+/// The windows between, where they lie in both parts of the text or near its end.
+fn one_by_one(
+    tables: &Tables,
+    text: &Text,
+    next: &mut u64,
+    end: u64,
+    stride: u64,
+    hit: &mut impl FnMut(u64, u32, usize),
+) {
+    while *next < end {
+        let hash = tables.key.window(text.eight(*next));
+        if tables.may_have(hash) {
+            tables.with_window(hash, |pattern, which| hit(*next, pattern, which));
+        }
+        *next += stride;
+    }
+}
+
+/// What is held, and what has come, as one.
+pub(super) struct Text<'a> {
+    pub base: u64,
+    held: &'a [u8],
+    input: &'a [u8],
+}
+
+impl<'a> Text<'a> {
+    pub fn whole(input: &'a [u8]) -> Self {
+        Self { base: 0, held: &[], input }
+    }
+
+    pub fn end(&self) -> u64 {
+        self.base + (self.held.len() + self.input.len()) as u64
+    }
+
+    pub fn parts(&self, start: u64, end: u64) -> (&'a [u8], &'a [u8]) {
+        let (start, end) = ((start - self.base) as usize, (end - self.base) as usize);
+        let middle = self.held.len();
+        (
+            &self.held[start.min(middle)..end.min(middle)],
+            &self.input[start.max(middle) - middle..end.max(middle) - middle],
+        )
+    }
+
+    /// The window at `at` and up to two bytes after it.
+    fn eight(&self, at: u64) -> [u8; 8] {
+        let mut eight = [0; 8];
+        let (a, b) = self.parts(at, self.end().min(at + 8));
+        eight[..a.len()].copy_from_slice(a);
+        eight[a.len()..a.len() + b.len()].copy_from_slice(b);
+        eight
+    }
+
+    /// `start`, or where the last line begins that begins between there and `end`.
+    fn line_before(&self, start: u64, end: u64) -> u64 {
+        let (a, b) = self.parts(start, end);
+        let newline = |part: &[u8]| part.iter().rposition(|b| *b == b'\n').map(|at| at as u64 + 1);
+        newline(b).map(|at| a.len() as u64 + at).or_else(|| newline(a)).map_or(start, |at| start + at)
+    }
+}
+
+/// The end of a text. Wiped where it is given up.
+#[derive(Default)]
+struct Held {
+    bytes: Zeroizing<Vec<u8>>,
+    base: u64,
+}
+
+impl Held {
+    fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {
+        Text { base: self.base, held: &self.bytes, input }
+    }
+
+    /// Drops what is before `keep`, which may lie within the input, and appends the input's rest.
+    fn advance(&mut self, keep: u64, input: &[u8]) {
+        let len = self.bytes.len();
+        let dead = (keep - self.base) as usize;
+        if dead >= len {
+            self.bytes.as_mut_slice().zeroize();
+            self.bytes.clear();
+            self.base = keep;
+            self.append(&input[dead - len..]);
+            return;
+        }
+        // Moved only when it frees at least as much as is moved, so that single bytes are cheap.
+        if dead > 0 && dead >= len / 2 {
+            self.bytes.copy_within(dead.., 0);
+            self.bytes[len - dead..].zeroize();
+            self.bytes.truncate(len - dead);
+            self.base = keep;
+        }
+        self.append(input);
+    }
+
+    fn append(&mut self, input: &[u8]) {
+        if self.bytes.capacity() - self.bytes.len() < input.len() {
+            let needed = self.bytes.len() + input.len();
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.bytes.capacity()).max(256)));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger; // the old one is wiped
+        }
+        self.bytes.extend_from_slice(input);
+    }
+}
