@@ -37,5 +37,6 @@ mod serve;
 mod signals;
 mod source;
 mod stage;
+mod watch;
 
 pub use program::{command, main};

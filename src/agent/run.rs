@@ -86,10 +86,10 @@ struct Agent {
 }
 
 /// What is in place.
-struct Installed {
+pub struct Installed {
     /// In words.
-    summary: String,
-    report: AgentStatus,
+    pub summary: String,
+    pub report: AgentStatus,
 }
 
 impl Agent {
@@ -308,7 +308,8 @@ impl Agent {
     }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
+/// Puts a bundle in place, whole.
+pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! the control plane ◄─ renewed at 70 % of life ── identity ──► every call below
+//!                   ── Watch ──► watch: pushes, revocation
 //!                   ◄─ FetchNamed ── with ◄──┬── local: the session's own processes
 //!                   ◄─ Report ── ledger ◄────┴── leaks, also from who redacts the journal
 //! ```
@@ -83,6 +84,8 @@ pub async fn serve(
     summary: &str,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
+    // For whoever redacts what the session prints, from outside of it.
+    let redaction = watch::Sender::new(Arc::default());
     let served = async {
         match local::serve(&local::path(place.dir.path()), place.group, asked) {
             Ok(serving) => serving.await,
@@ -93,6 +96,7 @@ pub async fn serve(
     tokio::select! {
         never = served => never,
         never = renew(identified, keeper, summary) => never,
+        never = super::watch::watch(identified, place, &redaction) => never,
         never = answer(identified, place, requests, found) => never,
         never = tell(identified, leaks) => never,
     }
@@ -113,6 +117,10 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> I
             Ok(fresh) => {
                 keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot)));
                 identified.credentials.send_replace(Arc::new(fresh));
+            }
+            // `watch` is told the same, and does what there is to do.
+            Err(Error::Status(status)) if status.code() == Code::Unauthenticated => {
+                return std::future::pending().await;
             }
             Err(error) => {
                 // The session keeps what it has; whether it may have more is the control plane's to say.
