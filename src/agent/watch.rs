@@ -16,7 +16,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 use super::{
     fetch, files,
@@ -77,7 +77,9 @@ pub async fn watch(identified: &Identified, place: &Place<'_>, redaction: &watch
         tracing::error!(%error, "no randomness; pushes do not reach this session");
         return std::future::pending().await;
     }
-    let mut watching = Watching { identified, place, redaction, instance, attempt: 0, fingerprints: None };
+    // Where that can't be read, all that is due is told anew.
+    let installed = files::read_manifest(place.dir).ok().flatten().map_or(0, |manifest| manifest.sequence);
+    let mut watching = Watching { identified, place, redaction, instance, attempt: 0, installed, fingerprints: None };
     let (first, most) = BACKOFF;
     let mut ceiling = first;
     loop {
@@ -107,6 +109,8 @@ struct Watching<'a> {
     redaction: &'a watch::Sender<Arc<Vec<u8>>>,
     instance: [u8; 16],
     attempt: u64,
+    /// The sequence of what is in place, 0 for nothing.
+    installed: u64,
     /// Loaded once: of this process and all bundles so far.
     fingerprints: Option<Fingerprints>,
 }
@@ -124,11 +128,11 @@ impl Watching<'_> {
         let mut renewed = self.identified.credentials.subscribe();
         renewed.mark_unchanged();
         let mut client = BundleServiceClient::new(self.identified.connect().await?);
-        let mut installed = self.installed()?;
         self.attempt += 1; // also where the answer is lost: the same number twice would be a clone's
-        let request = WatchRequest { sequence: installed, instance: self.instance.to_vec(), attempt: self.attempt };
+        let request =
+            WatchRequest { sequence: self.installed, instance: self.instance.to_vec(), attempt: self.attempt };
         let mut stream = client.watch(request).await?.into_inner();
-        tracing::debug!(installed, "watching");
+        tracing::debug!(self.installed, "watching");
         let mut gathered: Option<Gathered> = None;
         loop {
             let due = async {
@@ -139,7 +143,7 @@ impl Watching<'_> {
             };
             tokio::select! {
                 pushed = next(&mut stream) => match pushed? {
-                    sequence if sequence > installed => {
+                    sequence if sequence > self.installed => {
                         let now = Instant::now();
                         gathered.get_or_insert(Gathered { first: now, last: now }).last = now;
                     }
@@ -147,23 +151,17 @@ impl Watching<'_> {
                 },
                 () = due => {
                     gathered = None;
-                    installed = self.answer(&mut client).await?;
+                    self.answer(&mut client).await?;
                 }
                 changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
             }
         }
     }
 
-    /// The sequence of what is in place, 0 for nothing.
-    fn installed(&self) -> Result<u64, End> {
-        let manifest = files::read_manifest(self.place.dir).map_err(local)?;
-        Ok(manifest.map_or(0, |manifest| manifest.sequence))
-    }
-
-    /// Fetches, installs, and says what came of it. Gives what is in place then.
-    async fn answer(&mut self, client: &mut BundleServiceClient<tonic::transport::Channel>) -> Result<u64, End> {
+    /// Fetches, installs, and says what came of it.
+    async fn answer(&mut self, client: &mut BundleServiceClient<Channel>) -> Result<(), End> {
         let request = match self.install().await {
-            Ok(sequence) => AcknowledgeRequest { sequence, ..Default::default() },
+            Ok(()) => AcknowledgeRequest { sequence: self.installed, ..Default::default() },
             // What it was told is told again when it comes back.
             Err(error) if error.is_transient() => return Err(error.into()),
             Err(Error::Status(status)) if status.code() == Code::Unauthenticated => return Err(End::Over(status)),
@@ -177,10 +175,10 @@ impl Watching<'_> {
             }
         };
         client.acknowledge(request).await?;
-        self.installed()
+        Ok(())
     }
 
-    async fn install(&mut self) -> Result<u64, Error> {
+    async fn install(&mut self) -> Result<(), Error> {
         let Place { dir, floor, .. } = *self.place;
         let channel = self.identified.connect().await?;
         let fetched = fetch::fetch(channel.clone(), &self.identified.own, floor).await?;
@@ -192,14 +190,14 @@ impl Watching<'_> {
         let encoded = fingerprints.encode();
         self.redaction.send_replace(encoded.clone());
         let Installed { summary, report } = install(dir, &fetched, &encoded, floor)?;
-        let sequence = fetched.sequence;
-        drop(fetched);
+        self.installed = fetched.sequence;
+        drop(fetched); // and with it the values, before anything waits
         tracing::info!("pushed: {summary}");
         notify::status(&summary);
         if let Err(error) = report::send(std::future::ready(Ok(channel)), Some(report), &[]).await {
             tracing::warn!(%error, "the control plane was not told");
         }
-        Ok(sequence)
+        Ok(())
     }
 
     /// The control plane took the session's secrets back.
@@ -235,10 +233,6 @@ impl Gathered {
     fn end(&self) -> Instant {
         (self.last + QUIET).min(self.first + LONGEST)
     }
-}
-
-fn local(error: files::Error) -> End {
-    End::Broken(Error::Local(error.to_string()))
 }
 
 #[cfg(test)]
