@@ -35,6 +35,7 @@ use super::{
     local::{self, Refused, Request, With},
     notify, report, retry,
     runtime_dir::RuntimeDir,
+    watch::Pushes,
 };
 use crate::{
     client::{self, Credentials, Error},
@@ -80,12 +81,11 @@ pub async fn serve(
     identified: &Identified,
     keeper: &mut Keeper,
     place: &Place<'_>,
-    (found, leaks): (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    pushes: Pushes<'_>,
     summary: &str,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
-    // For whoever redacts what the session prints, from outside of it.
-    let redaction = watch::Sender::new(Arc::default());
     let served = async {
         match local::serve(&local::path(place.dir.path()), place.group, asked) {
             Ok(serving) => serving.await,
@@ -96,7 +96,7 @@ pub async fn serve(
     tokio::select! {
         never = served => never,
         never = renew(identified, keeper, summary) => never,
-        never = super::watch::watch(identified, place, &redaction) => never,
+        never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
         never = tell(identified, leaks) => never,
     }
@@ -137,7 +137,7 @@ async fn answer(
     identified: &Identified,
     place: &Place<'_>,
     mut requests: mpsc::Receiver<Request>,
-    found: mpsc::Sender<Leak>,
+    found: &mpsc::Sender<Leak>,
 ) -> Infallible {
     loop {
         match requests.recv().await {
@@ -186,11 +186,10 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let mut fingerprints = Fingerprints::load(place.dir, identified.own.subject.name()).map_err(refused)?;
-    fingerprints.add(&entries);
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries, None).map_err(refused)?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
-    let redaction = in_memory(&fingerprints.encode()).map_err(refused)?;
+    let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;
     Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
 }
 
@@ -216,7 +215,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the control plane what leaked, some time after it is found.
-async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>) -> Infallible {
+async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>) -> Infallible {
     let mut ledger = Ledger::default();
     let mut wait = GATHER;
     loop {

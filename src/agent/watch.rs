@@ -10,20 +10,18 @@
 //! that. Pushes that come within a moment are one fetch. An agent never goes back: a bundle with a lower sequence is refused
 //! where files are installed. New shells see what is new; what runs keeps what it has.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status, Streaming, transport::Channel};
+use zeroize::Zeroizing;
 
 use super::{
     fetch, files,
     fingerprints::Fingerprints,
     notify, report,
     retry::jitter,
-    run::{Installed, install},
+    run::{Installed, Redacting, install},
     serve::{Identified, Place},
 };
 use crate::{
@@ -69,35 +67,44 @@ impl From<Status> for End {
     }
 }
 
-/// Never ends by itself. `redaction` is what the session's output is filtered by: it hears of new values before anybody can
-/// read them.
-pub async fn watch(identified: &Identified, place: &Place<'_>, redaction: &watch::Sender<Arc<Vec<u8>>>) -> Infallible {
-    let mut instance = [0; 16];
-    if let Err(error) = getrandom::fill(&mut instance) {
-        tracing::error!(%error, "no randomness; pushes do not reach this session");
-        return std::future::pending().await;
-    }
-    // Where that can't be read, all that is due is told anew.
-    let installed = files::read_manifest(place.dir).ok().flatten().map_or(0, |manifest| manifest.sequence);
-    let mut watching = Watching { identified, place, redaction, instance, attempt: 0, installed, fingerprints: None };
-    let (first, most) = BACKOFF;
-    let mut ceiling = first;
-    loop {
-        let opened = Instant::now();
-        match watching.stream().await {
-            End::Renewed => {}
-            End::Over(status) => {
-                watching.over(&status);
-                return std::future::pending().await;
-            }
-            End::Broken(error) => {
-                if opened.elapsed() > GOOD {
-                    ceiling = first;
+/// What it takes to answer pushes, beside an identity and a place.
+pub struct Pushes<'a> {
+    /// Hears of new values before anybody can read them.
+    pub redacting: &'a mut Redacting,
+    /// The process's own.
+    pub canary: Zeroizing<String>,
+}
+
+impl Pushes<'_> {
+    /// Never ends by itself.
+    pub async fn watch(self, identified: &Identified, place: &Place<'_>) -> Infallible {
+        let mut instance = [0; 16];
+        if let Err(error) = getrandom::fill(&mut instance) {
+            tracing::error!(%error, "no randomness; pushes do not reach this session");
+            return std::future::pending().await;
+        }
+        // Where that can't be read, all that is due is told anew.
+        let installed = files::read_manifest(place.dir).ok().flatten().map_or(0, |manifest| manifest.sequence);
+        let mut watching = Watching { identified, place, pushes: self, instance, attempt: 0, installed };
+        let (first, most) = BACKOFF;
+        let mut ceiling = first;
+        loop {
+            let opened = Instant::now();
+            match watching.stream().await {
+                End::Renewed => {}
+                End::Over(status) => {
+                    watching.over(&status);
+                    return std::future::pending().await;
                 }
-                let wait = jitter(ceiling);
-                tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
-                sleep(wait).await;
-                ceiling = (ceiling * 2).min(most);
+                End::Broken(error) => {
+                    if opened.elapsed() > GOOD {
+                        ceiling = first;
+                    }
+                    let wait = jitter(ceiling);
+                    tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
+                    sleep(wait).await;
+                    ceiling = (ceiling * 2).min(most);
+                }
             }
         }
     }
@@ -106,13 +113,11 @@ pub async fn watch(identified: &Identified, place: &Place<'_>, redaction: &watch
 struct Watching<'a> {
     identified: &'a Identified,
     place: &'a Place<'a>,
-    redaction: &'a watch::Sender<Arc<Vec<u8>>>,
+    pushes: Pushes<'a>,
     instance: [u8; 16],
     attempt: u64,
     /// The sequence of what is in place, 0 for nothing.
     installed: u64,
-    /// Loaded once: of this process and all bundles so far.
-    fingerprints: Option<Fingerprints>,
 }
 
 impl Watching<'_> {
@@ -182,13 +187,10 @@ impl Watching<'_> {
         let Place { dir, floor, .. } = *self.place;
         let channel = self.identified.connect().await?;
         let fetched = fetch::fetch(channel.clone(), &self.identified.own, floor).await?;
-        let fingerprints = match &mut self.fingerprints {
-            Some(fingerprints) => fingerprints,
-            none => none.insert(Fingerprints::load(dir, self.identified.own.subject.name())?),
-        };
-        fingerprints.add(&fetched.entries);
-        let encoded = fingerprints.encode();
-        self.redaction.send_replace(encoded.clone());
+        let session = self.identified.own.subject.name();
+        let canary = Some(self.pushes.canary.clone());
+        let Fingerprints { encoded, .. } = Fingerprints::load(dir, session, &fetched.entries, canary)?;
+        self.pushes.redacting.give(&encoded).await;
         let Installed { summary, report } = install(dir, &fetched, &encoded, floor)?;
         self.installed = fetched.sequence;
         drop(fetched); // and with it the values, before anything waits

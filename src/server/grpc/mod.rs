@@ -8,11 +8,13 @@ mod enrolment;
 mod environments;
 mod import;
 mod leaks;
+mod receipts;
 mod report;
 mod rollouts;
 mod secrets;
 mod sessions;
 mod users;
+mod values;
 mod watch;
 
 use std::sync::Arc;

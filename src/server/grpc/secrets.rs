@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::{Request, Response, Status};
-use zeroize::Zeroizing;
 
 use super::{
     App,
     convert::{detail, page_size, timestamp},
-    credential, import, leaks, rollouts,
+    credential, import, leaks, receipts, rollouts,
+    values::{self, Received},
 };
 use crate::{
     domain::{
-        identity::{Caller, Identity},
+        identity::Caller,
         name::{EnvironmentName, Id, OrgName, SecretName, UserName},
         policy::{Action, Target, decide},
         redaction::Strength,
@@ -22,12 +22,11 @@ use crate::{
         value,
         variable::{Variable, variable_of},
     },
-    seal::Purpose,
     server::{
         error::Error,
-        store::{Delivered, Grant, NewSecret, Receipts, SecretEdit, SecretRow, Tx, new_id},
+        store::{Grant, NewSecret, SecretEdit, SecretRow, Tx, new_id},
     },
-    wire::v1::{self, secret_service_server::SecretService, secret_value::Kind},
+    wire::v1::{self, secret_service_server::SecretService},
 };
 
 pub struct SecretCalls(pub Arc<App>);
@@ -61,8 +60,9 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let delivery = value::Delivery::from(request.delivery());
         let shared = is_shared(request.visibility())?;
-        let value = self.value(&credential.identity, request.value)?;
-        let mut warnings = checked(&value, delivery)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        value.fits(delivery)?;
+        let mut warnings = value.warnings();
         let name = secret_name(&request.name)?;
         let (variable, variable_overridden) = variable(&name, &request.variable)?;
         let description = description(request.description)?;
@@ -212,10 +212,11 @@ impl SecretService for SecretCalls {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
-        let value = self.value(&credential.identity, request.value)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        let warnings = value.warnings();
         let expected = request.expected_version;
         let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
-        let (secret, warnings, rollout) = self
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -223,10 +224,11 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretRotate, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let warnings = checked(&value, row.delivery)?;
-                let row = tx.rotate_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()), &value)?;
+                value.fits(row.delivery)?;
+                let expected = Some(expected.as_str()).filter(|v| !v.is_empty());
+                let row = tx.rotate_secret(&grant, &row, expected, &value.bytes, value.strength)?;
                 let rollout = push(tx, &caller, &row, pace)?;
-                Ok((Shown::of(tx, &caller, row)?, warnings, rollout))
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
         Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings, rollout }))
@@ -321,31 +323,7 @@ impl SecretService for SecretCalls {
         &self,
         request: Request<v1::ListDeliveriesRequest>,
     ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
-        let credential = credential(&request)?;
-        let v1::ListDeliveriesRequest { r#ref, live, page_size: size, page_token } = request.into_inner();
-        let (wanted, size) = (r#ref.unwrap_or_default(), page_size(size));
-        let below = match page_token.as_str() {
-            "" => None,
-            token => Some(token.parse().map_err(|_| Error::Invalid("the page token is not one of ours".into()))?),
-        };
-        let (deliveries, receipts, version) = self
-            .0
-            .read_on_record(move |tx| {
-                let caller = tx.caller(&credential)?;
-                let (target, row) = find(tx, &caller, &wanted)?;
-                let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
-                let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let deliveries = tx.secret_deliveries(&view, &row.id, live, below, size)?;
-                Ok((deliveries, tx.receipts(&view, &row.id, &row.version)?, row.version))
-            })
-            .await?;
-        let next_page_token = match deliveries.last() {
-            Some(last) if deliveries.len() == size as usize => last.sequence.to_string(),
-            _ => String::new(),
-        };
-        let deliveries = deliveries.into_iter().map(Into::into).collect();
-        let receipts = Some(receipts.into());
-        Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token, receipts, version }))
+        receipts::list(&self.0, request).await
     }
 }
 
@@ -353,55 +331,6 @@ impl SecretService for SecretCalls {
 fn push(tx: &Tx<'_>, caller: &Caller, row: &SecretRow, pace: Option<Pace>) -> Result<String, Error> {
     let Some(pace) = pace else { return Ok(String::new()) };
     Ok(rollouts::create(tx, caller, Some(rollouts::of_secret(row)), pace)?.id.to_string())
-}
-
-impl From<Delivered> for v1::Delivered {
-    fn from(d: Delivered) -> Self {
-        Self {
-            session: d.session,
-            user: d.user,
-            version: d.version,
-            delivered_at: Some(timestamp(d.delivered_at)),
-            live: d.live,
-            installed_at: d.installed_at.map(timestamp),
-            in_files: d.in_files,
-            environment: d.environment,
-        }
-    }
-}
-
-impl From<Receipts> for v1::Receipts {
-    fn from(Receipts { on_current, may_hold_older }: Receipts) -> Self {
-        Self { on_current, may_hold_older, safe_to_revoke: may_hold_older == 0 }
-    }
-}
-
-impl SecretCalls {
-    /// The bytes of a value, unsealed where it was sealed, in a buffer that is wiped.
-    pub(super) fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        match value.and_then(|v| v.kind) {
-            None => Err(Error::Invalid("there is no value".into())),
-            Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
-            Some(Kind::Sealed(sealed)) => {
-                if sealed.key_id != self.0.sealing_key_id.as_str() {
-                    return Err(Error::Precondition(
-                        "the value is sealed to a key this server does not have any more; get the sealing key anew"
-                            .into(),
-                    ));
-                }
-                let mut message = Zeroizing::new(sealed.ciphertext);
-                let subject = from.subject.to_string();
-                let purpose = Purpose::Value { org: from.org.as_str(), subject: &subject };
-                let len = self
-                    .0
-                    .sealing_key
-                    .open(&sealed.encapsulated_key, &mut message, &purpose)
-                    .map_err(|e| Error::Invalid(e.to_string()))?;
-                message.truncate(len);
-                Ok(message)
-            }
-        }
-    }
 }
 
 /// A secret to be, all of it parsed.
@@ -415,7 +344,7 @@ pub(super) struct New {
     pub description: String,
 }
 
-pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
+pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &Received) -> Result<SecretRow, Error> {
     let id = new_id()?;
     let owner = if new.shared { None } else { caller.user().cloned() };
     let target =
@@ -431,7 +360,18 @@ pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Re
     let New { name, variable, variable_overridden, auto_install, delivery, description, .. } = new;
     tx.create_secret(
         &grant,
-        NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value },
+        NewSecret {
+            id,
+            name,
+            variable,
+            variable_overridden,
+            owner,
+            auto_install,
+            delivery,
+            description,
+            value: &value.bytes,
+            strength: value.strength,
+        },
     )
 }
 
@@ -593,10 +533,4 @@ fn description(given: String) -> Result<String, Error> {
         )));
     }
     Ok(given)
-}
-
-/// Refuses what could not be installed, and gives what is worth telling.
-pub(super) fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
-    value::check(value, delivery).map_err(|e| Error::Invalid(e.to_string()))?;
-    Ok(value::warnings(value).into_iter().map(str::to_owned).collect())
 }
