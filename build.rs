@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 8] = ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent"];
+    const FILES: [&str; 9] =
+        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "rollouts"];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
     const SECRET: [&str; 9] = [

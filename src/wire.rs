@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{boot, identity, redaction, report, resolve, value};
+use crate::domain::{boot, identity, redaction, report, resolve, rollout, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -174,6 +174,34 @@ impl From<redaction::Strength> for v1::RedactionStrength {
             redaction::Strength::NotRedactable => Self::NotRedactable,
             redaction::Strength::Weak => Self::Weak,
             redaction::Strength::Strong => Self::Strong,
+        }
+    }
+}
+
+impl From<rollout::State> for v1::RolloutState {
+    fn from(state: rollout::State) -> Self {
+        match state {
+            rollout::State::Waiting => Self::Waiting,
+            rollout::State::Told => Self::Told,
+            rollout::State::Installed => Self::Installed,
+            rollout::State::Failed => Self::Failed,
+            rollout::State::Unreachable => Self::Unreachable,
+            rollout::State::Ended => Self::Ended,
+        }
+    }
+}
+
+impl v1::RolloutState {
+    /// `None` where no state is said.
+    pub fn to_domain(self) -> Option<rollout::State> {
+        match self {
+            Self::Unspecified => None,
+            Self::Waiting => Some(rollout::State::Waiting),
+            Self::Told => Some(rollout::State::Told),
+            Self::Installed => Some(rollout::State::Installed),
+            Self::Failed => Some(rollout::State::Failed),
+            Self::Unreachable => Some(rollout::State::Unreachable),
+            Self::Ended => Some(rollout::State::Ended),
         }
     }
 }

@@ -41,5 +41,6 @@ mod serve;
 mod signals;
 mod source;
 mod stage;
+mod watch;
 
 pub use program::{command, main};
