@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Tools,
-    credentials::{Origin, Sender, cgroup_of, unit_in},
+    credentials::{Origin, Sender, unit_in},
 };
 use crate::domain::redaction::{self, Mode};
 
@@ -87,10 +87,11 @@ struct Pending {
 }
 
 impl Connection {
-    pub fn accepted(client: OwnedFd) -> nix::Result<Self> {
+    pub fn accepted(client: OwnedFd, tools: &mut Tools) -> nix::Result<Self> {
         setsockopt(&client, sockopt::PassCred, &true)?;
         shutdown(client.as_raw_fd(), Shutdown::Write)?;
         let peer: Sender = getsockopt(&client, sockopt::PeerCredentials)?.into();
+        tools.seen.note(peer.pid);
         Ok(Self {
             client,
             upstream: None,
@@ -99,7 +100,7 @@ impl Connection {
             hash: 0,
             peer,
             writer: peer,
-            cgroup: cgroup_of(peer.pid),
+            cgroup: tools.seen.of(peer.pid).map(str::to_owned),
             begun: false,
             engine: None,
             pending: None,
@@ -110,7 +111,7 @@ impl Connection {
 
     /// What another process of ours has left, with what it knew of it.
     pub fn restored(client: OwnedFd, upstream: OwnedFd, known: &[u8], tools: &mut Tools) -> Option<Self> {
-        let mut connection = Self::accepted(client).ok()?;
+        let mut connection = Self::accepted(client, tools).ok()?;
         let (untaken, known) = known.split_first_chunk::<8>()?;
         let (hash, header) = known.split_first_chunk::<8>()?;
         let untaken = usize::try_from(u64::from_be_bytes(*untaken)).ok().filter(|n| *n <= LONGEST_HEADER)?;
@@ -227,8 +228,8 @@ impl Connection {
         };
         self.unfinished = None;
         if !self.begun || writer.pid != self.writer.pid {
-            // Started by systemd, it may have connected before it was where it belongs.
-            self.cgroup = cgroup_of(writer.pid).or(self.cgroup.take().filter(|_| writer.pid == self.writer.pid));
+            tools.seen.note_anew(writer.pid);
+            self.cgroup = tools.seen.of(writer.pid).map(str::to_owned);
             self.begun = true;
         }
         self.writer = writer;
