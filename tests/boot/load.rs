@@ -70,7 +70,7 @@ pub fn play() {
     }
 }
 
-const CANARY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
+const CANARY: &str = "7f3a9c1e5b2d480691e06d5c4b3a2f18";
 
 fn scan(pid: &str, value: &[u8]) {
     let memory = File::open(format!("/proc/{pid}/mem")).expect("root reads it");

@@ -68,6 +68,8 @@ pub struct Connection {
     /// Who wrote last, and where that process was then.
     writer: Sender,
     cgroup: Option<String>,
+    /// Where the one who connected was: it is its child's too, which wrote a line and was gone before it was looked for.
+    home: Option<String>,
     /// It has printed something.
     begun: bool,
     engine: Option<(u64, redaction::Stream)>,
@@ -101,6 +103,7 @@ impl Connection {
             peer,
             writer: peer,
             cgroup: tools.seen.of(peer.pid).map(str::to_owned),
+            home: None,
             begun: false,
             engine: None,
             pending: None,
@@ -230,6 +233,10 @@ impl Connection {
         if !self.begun || writer.pid != self.writer.pid {
             tools.seen.note_anew(writer.pid);
             self.cgroup = tools.seen.of(writer.pid).map(str::to_owned);
+            if writer.pid != self.peer.pid {
+                tools.seen.note(self.peer.pid);
+            }
+            self.home = tools.seen.of(self.peer.pid).map(str::to_owned).or(self.home.take());
             self.begun = true;
         }
         self.writer = writer;
@@ -252,7 +259,7 @@ impl Connection {
     }
 
     fn origin(&self) -> Origin<'_> {
-        Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) }
+        Origin { cgroup: self.cgroup.as_deref().or(self.home.as_deref()), unit: unit_line(&self.header) }
     }
 
     fn holds(&self) -> bool {
@@ -279,7 +286,7 @@ impl Connection {
 
     /// Sends what is pending; once it has gone, takes it out of the client's socket.
     fn flush(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {
-        let origin = Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) };
+        let origin = Origin { cgroup: self.cgroup.as_deref().or(self.home.as_deref()), unit: unit_line(&self.header) };
         let (Some(pending), Some(upstream)) = (&mut self.pending, &self.upstream) else { return Turn::More };
         while pending.sent < pending.bytes.len() {
             let rest = &pending.bytes[pending.sent..];
@@ -319,7 +326,7 @@ impl Connection {
 
     fn counted(&self, tools: &mut Tools) {
         if !tools.hits.is_empty() {
-            let unit = match self.cgroup.as_deref().map(unit_in) {
+            let unit = match self.origin().cgroup.map(unit_in) {
                 None | Some("") => String::from_utf8_lossy(unit_line(&self.header)).into_owned(),
                 Some(unit) => unit.to_owned(),
             };
