@@ -1,7 +1,8 @@
 //! Redaction, from a value to a masked log: every form of ten thousand secrets however a stream is cut, logs in which there
 //! is nothing, what other tools are known to leak, what real encoders write, and what a dump of the fingerprints gives away.
 //!
-//! A *leak* is eight bytes in a row of what somebody wrote of a secret ([`given::written`]).
+//! A *leak* is eight bytes in a row of what somebody wrote of a secret ([`given::written`]); twelve of base64 of base64, where
+//! up to eight may be left of padding, a newline and a byte's last four bits.
 
 mod given;
 mod logs;
@@ -73,11 +74,13 @@ impl Planted {
     fn leaks(&self, out: &[u8]) -> Vec<String> {
         let pieces: Vec<&[u8]> = out.split(|b| *b == BETWEEN).collect();
         assert_eq!(pieces.len(), self.texts.len() + 1, "one piece for each that was written");
-        let leaked = |text: &str, piece: &[u8]| {
+        let leaked = |text: &str, form: &str, piece: &[u8]| {
             let parts = secret_parts(text);
-            piece.windows(8).any(|window| parts.iter().any(|part| memchr::memmem::find(part.as_bytes(), window).is_some()))
+            let stands_in =
+                |window: &[u8]| parts.iter().any(|part| memchr::memmem::find(part.as_bytes(), window).is_some());
+            piece.windows(if form == "base64-twice" { 12 } else { 8 }).any(stands_in)
         };
-        let leaks = self.texts.iter().zip(pieces).filter(|((text, _), piece)| leaked(text, piece));
+        let leaks = self.texts.iter().zip(pieces).filter(|((text, form), piece)| leaked(text, form, piece));
         leaks.map(|((text, form), piece)| format!("{form}: {text:?} -> {:?}", String::from_utf8_lossy(piece))).collect()
     }
 }
