@@ -71,7 +71,7 @@ pub fn secret(random: &mut Random) -> String {
         }
         87..91 => format!("postgres://app:{}@db.prod.internal:5432/app?sslmode=require", random.text(20, BASE62)),
         91..96 => {
-            let len = random.of(&[&121, &121, &121, &1190]);
+            let len = random.of(&[&121, &121, &121, &121, &121, &121, &121, &1190]);
             pem(random, *len)
         }
         96..98 => {
