@@ -228,7 +228,9 @@ pub fn secret_parts(text: &str) -> Vec<&str> {
     let document = text.contains('\n') && text.contains("private_key_id");
     let pieces = if document {
         let lines = text.lines().filter(|line| line.contains("private_key"));
-        lines.flat_map(|line| line.split(|c| ";\"\\ ".contains(c)).filter(|piece| !piece.contains("private_key"))).collect()
+        lines
+            .flat_map(|line| line.split(|c| ";\"\\ ".contains(c)).filter(|piece| !piece.contains("private_key")))
+            .collect()
     } else {
         vec![text]
     };

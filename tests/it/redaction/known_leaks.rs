@@ -16,7 +16,10 @@ fn lines(values: &[(&str, &str)], text: &str) -> String {
 fn terminal(values: &[(&str, &str)], text: &str) -> String {
     let redactor = redactor(values.iter().copied());
     let out = streamed(&redactor, Mode::Terminal, text.as_bytes(), []);
-    assert!(streamed(&redactor, Mode::Terminal, text.as_bytes(), 1..text.len()) == out, "byte by byte makes a difference");
+    assert!(
+        streamed(&redactor, Mode::Terminal, text.as_bytes(), 1..text.len()) == out,
+        "byte by byte makes a difference"
+    );
     String::from_utf8(out).unwrap()
 }
 
@@ -56,8 +59,20 @@ fn a_json_document_on_several_lines() {
 #[test]
 fn values_that_are_no_secrets() {
     for value in [
-        "{", "1", "a", "true", "localhost", "password", "production", "127.0.0.1", "xxxxxxxxxxxx", "12345678", "        8       ",
-        "changeme", "PASSWORD", "us-east-1",
+        "{",
+        "1",
+        "a",
+        "true",
+        "localhost",
+        "password",
+        "production",
+        "127.0.0.1",
+        "xxxxxxxxxxxx",
+        "12345678",
+        "        8       ",
+        "changeme",
+        "PASSWORD",
+        "us-east-1",
     ] {
         assert_eq!(Redaction::new([1; 32]).add("V", "v", value.as_bytes()), Strength::NotRedactable, "{value}");
         let log = format!("{{\"a\": 1, \"at\": \"{value}\", \"port\": 12345678}}\n");
