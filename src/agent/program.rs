@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
     config::Config,
-    doctor, exec, notify, pty_monitor, redact, run, runtime_dir,
+    doctor, exec, journal, notify, pty_monitor, redact, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
     source,
     stage::Stage,
@@ -79,6 +79,17 @@ enum Command {
     /// Logins by su, sudo and ssh, shells, services, a command by exec, and with --cron a job: for each, how many variables
     /// are set as they were installed, and which are not. Never a value. Ends with 1 where something is missing. As root.
     Doctor(Doctor),
+    /// Pass on to journald what is logged, without the session's values; by its units, as root
+    ///
+    /// For keyfob-redact.service, which serves the whole machine, and with --services for systemd-journald@keyfob.service, which
+    /// serves the units with LogNamespace=keyfob. redact.journal of the configuration says which of them is wanted.
+    Journal {
+        /// By the sockets of the journal namespace, which systemd hands over
+        #[arg(long)]
+        services: bool,
+        #[arg(long, hide = true, value_name = "CGROUP")]
+        stand_in: Option<String>,
+    },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -258,6 +269,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
+        Command::Journal { stand_in: Some(cgroup), .. } => return journal::stand_in(&cgroup),
+        Command::Journal { services, .. } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))
         }
@@ -327,6 +340,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         join: config.join,
         floor: given.memory.floor(),
         once: given.once,
+        journal: config.redact.journal,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))

@@ -79,7 +79,7 @@ pub async fn serve(
     identified: &Identified,
     keeper: &mut Keeper,
     place: &Place<'_>,
-    (found, leaks): (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     summary: &str,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
@@ -129,7 +129,7 @@ async fn answer(
     identified: &Identified,
     place: &Place<'_>,
     mut requests: mpsc::Receiver<Request>,
-    found: mpsc::Sender<Leak>,
+    found: &mpsc::Sender<Leak>,
 ) -> Infallible {
     loop {
         match requests.recv().await {
@@ -178,11 +178,10 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let mut fingerprints = Fingerprints::load(place.dir, identified.own.subject.name()).map_err(refused)?;
-    fingerprints.add(&entries);
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries).map_err(refused)?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
-    let redaction = in_memory(&fingerprints.encode()).map_err(refused)?;
+    let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;
     Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
 }
 
@@ -208,7 +207,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the control plane what leaked, some time after it is found.
-async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>) -> Infallible {
+async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>) -> Infallible {
     let mut ledger = Ledger::default();
     let mut wait = GATHER;
     loop {

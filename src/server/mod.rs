@@ -7,6 +7,7 @@ pub mod error;
 pub mod grpc;
 pub mod keyring;
 mod program;
+mod serve;
 pub mod store;
 pub mod vault;
 

@@ -6,9 +6,13 @@ mod bundle;
 mod convert;
 mod enrolment;
 mod environments;
+mod import;
+mod leaks;
+mod report;
 mod secrets;
 mod sessions;
 mod users;
+mod values;
 
 use std::sync::Arc;
 
