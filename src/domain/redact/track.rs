@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A MAC costs as much as it is long. So many bytes are checked per byte of text ...
-const MAC_PER_BYTE: u64 = 4;
+const MAC_PER_BYTE: u64 = 64;
 /// ... and so many more. When they are spent, three right windows count as the whole.
 const MAC_AT_FIRST: u64 = 256 * 1024;
 
