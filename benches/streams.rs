@@ -56,13 +56,17 @@ async fn main() -> Result<(), Anything> {
     root.create("api-key", v1::Visibility::Shared, b"a value that everybody gets").await;
 
     let started = Instant::now();
-    let sessions = all(streams, |root: Arc<Api>| async move {
-        let made = root.sessions().create_session(v1::CreateSessionRequest::default()).await?.into_inner();
-        let id = made.session.ok_or("a session")?.id;
-        let api = enrol_session(&made.join).await;
-        api.fetch("acme", &id).await?;
-        Ok((id, api.credentials))
-    }, &root)
+    let sessions = all(
+        streams,
+        |root: Arc<Api>| async move {
+            let made = root.sessions().create_session(v1::CreateSessionRequest::default()).await?.into_inner();
+            let id = made.session.ok_or("a session")?.id;
+            let api = enrol_session(&made.join).await;
+            api.fetch("acme", &id).await?;
+            Ok((id, api.credentials))
+        },
+        &root,
+    )
     .await?;
     say(&format!("{streams} sessions enrolled and served in {:.0} s", started.elapsed().as_secs_f64()));
 
@@ -105,12 +109,19 @@ async fn main() -> Result<(), Anything> {
     }
     tokio::time::sleep(Duration::from_secs(3)).await; // buffers of the handshakes are given back
     let each = (anonymous(server.pid())? - before) as f64 / streams as f64;
-    say(&format!("(a) memory: {each:.1} KiB for each of {streams} idle streams ({} MiB in all)", anonymous(server.pid())? / 1024));
+    say(&format!(
+        "(a) memory: {each:.1} KiB for each of {streams} idle streams ({} MiB in all)",
+        anonymous(server.pid())? / 1024
+    ));
 
     let (cpu, at) = (server.cpu()?, Instant::now());
     tokio::time::sleep(IDLE).await;
     let idle = (server.cpu()? - cpu) / at.elapsed().as_secs_f64();
-    say(&format!("(b) idle: {:.2} % of a processor, {:.1} us a second and stream", idle * 100.0, idle * 1e6 / streams as f64));
+    say(&format!(
+        "(b) idle: {:.2} % of a processor, {:.1} us a second and stream",
+        idle * 100.0,
+        idle * 1e6 / streams as f64
+    ));
 
     for round in 1..=3 {
         let value = format!("a new value, number {round}");
