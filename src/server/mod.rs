@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod keyring;
 mod program;
 mod rollouts;
+mod serve;
 pub mod store;
 pub mod streams;
 pub mod vault;
