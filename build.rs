@@ -37,6 +37,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".keyfob.v1.BundleEntry.value")
         .bytes(".keyfob.v1.FetchResponse.ciphertext")
         .bytes(".keyfob.v1.FetchNamedResponse.ciphertext")
+        .codec_path("crate::wire::Codec")
         .skip_debug(SECRET)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     error::Error,
@@ -29,20 +29,25 @@ const BATCH: usize = 1_000;
 
 pub async fn drive(store: Store, streams: Arc<Streams>) {
     // The time in which the server was down is nobody's silence.
-    let started = now();
-    let mut changed = streams.rollouts();
+    let mut driver = Driver { store, streams, started: now(), begun: HashSet::new() };
+    let mut changed = driver.streams.rollouts();
     changed.mark_changed(); // what an earlier server left open
     loop {
         if changed.changed().await.is_err() {
             return;
         }
+        let mut next = Instant::now();
         loop {
-            match step(&store, &streams, started).await {
+            let all = Instant::now() >= next;
+            if all {
+                next = Instant::now() + TICK;
+            }
+            match driver.step(all).await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "rollouts"),
             }
-            let _ = timeout(TICK, changed.changed()).await;
+            let _ = timeout_at(next, changed.changed()).await;
             sleep(BREATH).await;
         }
     }
@@ -52,23 +57,38 @@ fn now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
-/// Does what can be done now; gives the number of rollouts that are open.
-async fn step(store: &Store, streams: &Streams, started: i64) -> Result<usize, Error> {
-    let open = store.read(|tx| tx.open_rollouts()).await?;
-    let count = open.len();
-    for (org, rollout) in open {
-        let connected = streams.connected(&org);
-        let (of, row) = (org.clone(), rollout.clone());
-        let plan = store
-            .read(move |tx| {
+struct Driver {
+    store: Store,
+    streams: Arc<Streams>,
+    started: i64,
+    /// Those whose connected sessions have been told, where all may be told at once: who comes later is told as it comes.
+    begun: HashSet<Id>,
+}
+
+impl Driver {
+    /// Does what can be done now, for all rollouts or for those that may have come on; gives the number that are open.
+    async fn step(&mut self, all: bool) -> Result<usize, Error> {
+        let open = self.store.read(|tx| tx.open_rollouts()).await?;
+        self.begun.retain(|id| open.iter().any(|(_, rollout)| rollout.id == *id));
+        let count = open.len();
+        for (org, rollout) in open {
+            let at_once = rollout.pace.max_in_flight == 0;
+            if !all && at_once && self.begun.contains(&rollout.id) {
+                continue;
+            }
+            let connected = self.streams.connected(&org);
+            let (of, row, started) = (org.clone(), rollout.clone(), self.started);
+            let plan = self.store.read(move |tx| {
                 let waiting = tx.sessions_in(&of, &row.id, State::Waiting)?;
                 let told = tx.sessions_in(&of, &row.id, State::Told)?;
                 Ok(Plan::new(&row, &connected, &waiting, &told, tx.now, started))
-            })
-            .await?;
-        carry_out(store, org, rollout, plan).await?;
+            });
+            let (plan, id) = (plan.await?, rollout.id.clone());
+            carry_out(&self.store, org, rollout, plan).await?;
+            self.begun.insert(id);
+        }
+        Ok(count)
     }
-    Ok(count)
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

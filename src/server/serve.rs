@@ -50,8 +50,8 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
     let streams = Streams::new();
-    let listener = streams.clone();
-    let store = Store::open(&data.database(), keyring, Box::new(move |notices| listener.hear(notices)))
+    let hearing = streams.clone();
+    let store = Store::open(&data.database(), keyring, Box::new(move |notices| hearing.hear(notices)))
         .map_err(|e| e.to_string())?;
     tokio::spawn(rollouts::drive(store.clone(), streams.clone()));
     let lives = Lives {

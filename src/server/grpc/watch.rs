@@ -9,13 +9,13 @@ use super::{App, bundle::own_session, convert::detail, credential};
 use crate::{
     domain::{
         audit::{Fact, Outcome},
-        identity::Caller,
-        policy::{Action, Target, decide},
+        name::{Id, OrgName},
+        policy::{Action, Decision, Target, decide},
         report::Line,
     },
     server::{
         error::Error,
-        store::{Credential, SessionRow, Tx, View},
+        store::{Credential, SessionRow, Tx},
         streams::{AgentStream, Instance},
     },
     wire::v1,
@@ -27,93 +27,103 @@ pub async fn watch(app: &Arc<App>, request: Request<v1::WatchRequest>) -> Result
     let instance: Instance =
         instance.try_into().map_err(|_| Error::Invalid("the instance must have 16 bytes".into()))?;
     let caller = credential.clone();
-    let session = app.read_on_record(move |tx| Ok(watching(tx, &caller)?.2.id)).await?;
-    let org = credential.identity.org.clone();
+    let (org, session) = app.read_on_record(move |tx| watching(tx, &caller)).await?;
     let Ok(stream) = app.streams.join(&org, &session, instance, attempt) else {
         app.store.write(move |tx| cloned(tx, &credential)).await?;
         return Err(Status::failed_precondition(CLONED));
     };
-    let due = app.store.read({
-        let credential = credential.clone();
-        move |tx| {
-            let (org, _, session) =
-                watching(tx, &credential).map(|(view, caller, row)| (view.org().clone(), caller, row))?;
-            let unsaid = sequence != 0 && tx.delivery(&org, &session.id, sequence)? == Some(None);
-            let due = tx.due(&org, &session.id, sequence)?;
-            Ok((session.id, unsaid, due))
-        }
+    let caller = credential.clone();
+    let pending = app.store.read(move |tx| {
+        let (org, session) = watching(tx, &caller)?;
+        Ok(Pending {
+            unsaid: sequence != 0 && tx.delivery(&org, &session, sequence)? == Some(None),
+            due: tx.due(&org, &session, sequence)?.is_some(),
+            waiting: tx.waits(&org, &session)?,
+        })
     });
-    let (id, unsaid, due) = due.await?;
-    if unsaid || due.is_some() {
+    let Pending { unsaid, due, waiting } = pending.await?;
+    if unsaid || due {
         let due = app.store.write(move |tx| {
             if unsaid {
                 acknowledge(tx, &credential, sequence)?;
             }
-            let (view, ..) = watching(tx, &credential)?;
-            tx.told_on_arrival(view.org(), &id)?;
-            tx.due(view.org(), &id, sequence)
+            let (org, session) = watching(tx, &credential)?;
+            tx.told_on_arrival(&org, &session)?;
+            tx.due(&org, &session, sequence)
         });
         if let Some(sequence) = due.await? {
             stream.due(sequence);
         }
     }
-    app.streams.knock(); // it may be waited for
+    if waiting {
+        app.streams.knock(); // its turn may be now
+    }
     Ok(stream)
+}
+
+/// What there is to do for a session that comes.
+struct Pending {
+    /// What it has installed is not on record yet.
+    unsaid: bool,
+    /// It is to be told of a push.
+    due: bool,
+    /// A rollout waits for its turn with it.
+    waiting: bool,
 }
 
 const CLONED: &str =
     "another agent holds this session's identity, as that of a VM that was cloned; revoke the session if none should";
 
-/// Leave to wait, from the caller's certificate.
-fn watching(tx: &Tx<'_>, credential: &Credential) -> Result<(View, Caller, SessionRow), Error> {
+/// The caller's session, once policy has let it wait.
+fn watching(tx: &Tx<'_>, credential: &Credential) -> Result<(OrgName, Id), Error> {
     let caller = tx.caller(credential)?;
     let session = own_session(tx, caller.org(), &caller)?;
     let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
     let view = tx.view(caller.org(), &decide(&caller, Action::BundleWatch, &target), "session")?;
-    Ok((view, caller, session.ok_or_else(|| Error::not_found("session"))?))
+    Ok((view.org().clone(), session.ok_or_else(|| Error::not_found("session"))?.id))
 }
 
 fn cloned(tx: &Tx<'_>, credential: &Credential) -> Result<(), Error> {
-    let (view, caller, session) = watching(tx, credential)?;
+    let (org, session) = watching(tx, credential)?;
     let fact = Fact {
-        actor: caller.identity.subject.to_string(),
+        actor: credential.identity.subject.to_string(),
         action: "session.clone",
-        target: session.target().label(),
+        target: format!("session/{session}"),
         outcome: Outcome::Refused,
         detail: detail([("reason", "two agents hold its identity".to_owned())]),
     };
-    tx.record(view.org(), fact).map(drop)
+    tx.record(&org, fact).map(drop)
+}
+
+/// The caller's session, and policy's word on its answer.
+fn answering(tx: &Tx<'_>, credential: &Credential) -> Result<(OrgName, Id, Decision), Error> {
+    let caller = tx.caller(credential)?;
+    let session = own_session(tx, caller.org(), &caller)?;
+    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
+    let decision = decide(&caller, Action::BundleAcknowledge, &target);
+    tx.view(caller.org(), &decision, "session")?;
+    Ok((caller.org().clone(), session.ok_or_else(|| Error::not_found("session"))?.id, decision))
 }
 
 /// One that is on record already changes nothing.
 pub fn acknowledge(tx: &Tx<'_>, credential: &Credential, sequence: u64) -> Result<(), Error> {
-    let caller = tx.caller(credential)?;
-    let session = own_session(tx, caller.org(), &caller)?;
-    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
-    let decision = decide(&caller, Action::BundleAcknowledge, &target);
-    tx.view(caller.org(), &decision, "session")?;
-    let session = session.ok_or_else(|| Error::not_found("session"))?;
-    match tx.delivery(caller.org(), &session.id, sequence)? {
+    let (org, session, decision) = answering(tx, credential)?;
+    match tx.delivery(&org, &session, sequence)? {
         None => Err(Error::Invalid("the sequence is of no delivery to this session".into())),
         Some(Some(_)) => Ok(()),
         Some(None) => {
-            let facts = detail([("delivery", sequence.to_string())]);
-            let grant = tx.admit(caller.org(), decision, "session", facts)?;
-            tx.acknowledge(&grant, &session.id, sequence)
+            let grant = tx.admit(&org, decision, "session", detail([("delivery", sequence.to_string())]))?;
+            tx.acknowledge(&grant, &session, sequence)
         }
     }
 }
 
+/// Said again, or where nobody asked, it changes nothing.
 pub fn failed(tx: &Tx<'_>, credential: &Credential, error: &Line<500>, names: bool) -> Result<(), Error> {
-    let caller = tx.caller(credential)?;
-    let session = own_session(tx, caller.org(), &caller)?;
-    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
-    let decision = decide(&caller, Action::BundleAcknowledge, &target);
-    tx.view(caller.org(), &decision, "session")?;
-    let session = session.ok_or_else(|| Error::not_found("session"))?;
-    if !tx.is_told(caller.org(), &session.id)? {
-        return Ok(()); // said before, or nobody asked
+    let (org, session, decision) = answering(tx, credential)?;
+    if !tx.is_told(&org, &session)? {
+        return Ok(());
     }
-    let grant = tx.admit(caller.org(), decision, "session", detail([("failed", "yes".to_owned())]))?;
-    tx.fail_targets(&grant, &session.id, error, names)
+    let grant = tx.admit(&org, decision, "session", detail([("failed", "yes".to_owned())]))?;
+    tx.fail_targets(&grant, &session, error, names)
 }

@@ -299,6 +299,12 @@ impl Tx<'_> {
         self.change(org, session, answered, sequence, State::Installed, None)
     }
 
+    /// Whether a rollout waits for its turn with a session.
+    pub fn waits(&self, org: &OrgName, session: &Id) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM rollout_targets WHERE org = ?1 AND session_id = ?2 AND state = 'waiting' LIMIT 1";
+        Ok(self.one(sql, bind![org, session], |_| Ok(()))?.is_some())
+    }
+
     /// Whether something that a session was told is unanswered.
     pub fn is_told(&self, org: &OrgName, session: &Id) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM rollout_targets WHERE org = ?1 AND session_id = ?2 AND state = 'told' LIMIT 1";

@@ -318,6 +318,27 @@ async fn what_is_revoked_is_taken_out_of_the_files_and_stays_redacted() {
     assert_eq!(redacted(), "key [keyfob:API_KEY] end\n");
 }
 
+/// Whoever was cut off while the session was revoked finds out on coming back; until then the control plane is only down.
+#[tokio::test]
+async fn a_session_that_was_away_when_it_was_revoked_keeps_nothing() {
+    let link = Link::new();
+    let world = World::with_arguments(&["--address", &format!("127.0.0.1:{}", link.port)]).await;
+    link.leads_to(&world.address);
+    world.admin().create("counter", Visibility::Shared, b"1").await;
+    let made = world.session("", "default").await;
+    let id = made.session.expect("a session").id;
+    let agent = AgentRun::start(&made.join, &[]);
+    wait_for("it boots", || reads(&agent.dir) == Some(1));
+    link.leads_to("127.0.0.1:1"); // nobody listens there
+    link.cut(1);
+    wait_for("it is cut off", || agent.printed().contains("not connected to the control plane"));
+    world.admin().sessions().revoke_session(v1::RevokeSessionRequest { id }).await.expect("it is revoked");
+    assert_eq!(reads(&agent.dir), Some(1), "nobody told it");
+    link.leads_to(&world.address);
+    wait_for_all("it is told", 1, || usize::from(agent.dir.join("problem").exists()));
+    assert!(!agent.dir.join("environ").exists() && !agent.dir.join("manifest.json").exists());
+}
+
 /// A push that a session can't install is told, and leaves what is there as it is; the next one may go through.
 #[tokio::test]
 async fn what_cannot_be_installed_is_told_and_what_is_there_stays() {
