@@ -35,7 +35,9 @@ use super::{
     journal,
     kept::{Enrolled, Keeper, Kept},
     leaks::Leak,
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
     source::{self, Found},
@@ -189,14 +191,15 @@ impl Agent {
         tracing::info!("{summary}");
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
-        self.report(report).await;
+        self.report(report.clone()).await;
         let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
         let canary = self.canary.clone().unwrap_or_default();
+        let proof = Proof { journal: self.settings.journal, canary: canary.clone(), status: report };
         let pushes = Pushes { redacting: &mut self.redacting, canary };
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, &summary).await {}
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, proof, &summary).await {}
     }
 
     fn policy(&self) -> BootPolicy {

@@ -33,7 +33,9 @@ use super::{
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Refused, Request, With},
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
     watch::Pushes,
 };
@@ -83,6 +85,7 @@ pub async fn serve(
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     pushes: Pushes<'_>,
+    proof: Proof,
     summary: &str,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
@@ -98,6 +101,7 @@ pub async fn serve(
         never = renew(identified, keeper, summary) => never,
         never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
+        never = proof.tell(identified, place.dir.path()) => never,
         never = tell(identified, leaks) => never,
     }
 }
