@@ -9,10 +9,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 8] = ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent"];
+    const FILES: [&str; 9] =
+        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "rollouts"];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
-    const SECRET: [&str; 8] = [
+    const SECRET: [&str; 9] = [
         ".keyfob.v1.BundleEntry",
         ".keyfob.v1.SecretValue",
         ".keyfob.v1.SecretValue.kind",
@@ -21,6 +22,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         ".keyfob.v1.CreateSessionResponse",
         ".keyfob.v1.InviteUserResponse",
         ".keyfob.v1.FetchResponse",
+        ".keyfob.v1.FetchNamedResponse",
     ];
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -34,6 +36,8 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
         .bytes(".keyfob.v1.BundleEntry.value")
         .bytes(".keyfob.v1.FetchResponse.ciphertext")
+        .bytes(".keyfob.v1.FetchNamedResponse.ciphertext")
+        .codec_path("crate::wire::Codec")
         .skip_debug(SECRET)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -1,13 +1,15 @@
 //! Sealing (HPKE, RFC 9180, base mode): a message for whoever holds one key, whatever carries it.
 //!
-//! Two uses. A *bundle* is sealed to a key that an agent made for one fetch, so that recorded traffic is worth nothing
-//! later and no transport buffer ever holds a value. A *value* on its way from a person is sealed to the server's key.
+//! Three uses. A *bundle* is sealed to a key that an agent made for one fetch, so that recorded traffic is worth nothing
+//! later and no transport buffer ever holds a value; so are secrets that it asked for by *name*. A *value* on its way from a
+//! person is sealed to the server's key.
 //!
 //! ```text
 //! suite 1 = X-Wing (ML-KEM-768 + X25519, draft-connolly-cfrg-xwing-kem-10), HKDF-SHA256, ChaCha20-Poly1305
-//! info    = "keyfob v1 bundle" | "keyfob v1 value"
+//! info    = "keyfob v1 bundle" | "keyfob v1 named" | "keyfob v1 value"
 //! aad     = every field as length u32 big-endian + bytes:
 //!           bundle: organization, session, bundle version, sequence (u64 big-endian), nonce[16]
+//!           named:  organization, session, sequence (u64 big-endian), nonce[16], every name
 //!           value:  organization, subject ("user/alice")
 //! ```
 //!
@@ -32,6 +34,7 @@ pub const NONCE_LEN: usize = 16;
 /// What a message is for, and what it is bound to.
 pub enum Purpose<'a> {
     Bundle { org: &'a str, session: &'a str, bundle_version: &'a str, sequence: u64, nonce: &'a [u8] },
+    Named { org: &'a str, session: &'a str, sequence: u64, nonce: &'a [u8], names: &'a [String] },
     Value { org: &'a str, subject: &'a str },
 }
 
@@ -39,17 +42,26 @@ impl Purpose<'_> {
     fn info(&self) -> &'static [u8] {
         match self {
             Self::Bundle { .. } => b"keyfob v1 bundle",
+            Self::Named { .. } => b"keyfob v1 named",
             Self::Value { .. } => b"keyfob v1 value",
         }
     }
 
     fn aad(&self) -> Vec<u8> {
-        let fields: &[&[u8]] = match self {
-            Self::Bundle { org, session, bundle_version, sequence, nonce } => {
-                &[org.as_bytes(), session.as_bytes(), bundle_version.as_bytes(), &sequence.to_be_bytes(), nonce]
-            }
-            Self::Value { org, subject } => &[org.as_bytes(), subject.as_bytes()],
+        let number = match self {
+            Self::Bundle { sequence, .. } | Self::Named { sequence, .. } => sequence.to_be_bytes(),
+            Self::Value { .. } => [0; 8], // has none
         };
+        let mut fields: Vec<&[u8]> = match self {
+            Self::Bundle { org, session, bundle_version, nonce, .. } => {
+                vec![org.as_bytes(), session.as_bytes(), bundle_version.as_bytes(), &number, nonce]
+            }
+            Self::Named { org, session, nonce, .. } => vec![org.as_bytes(), session.as_bytes(), &number, nonce],
+            Self::Value { org, subject } => vec![org.as_bytes(), subject.as_bytes()],
+        };
+        if let Self::Named { names, .. } = self {
+            fields.extend(names.iter().map(|name| name.as_bytes()));
+        }
         let mut aad = Vec::new();
         for field in fields {
             aad.extend_from_slice(&(field.len() as u32).to_be_bytes());
@@ -201,6 +213,7 @@ mod tests {
             ("an older delivery", bundle("acme", "s1", "v1", 6, &nonce), false),
             ("another request's", bundle("acme", "s1", "v1", 7, &[2; 16]), false),
             ("a value", Purpose::Value { org: "acme", subject: "s1" }, false),
+            ("named ones", named("acme", "s1", 7, &nonce, &["v1".into()]), false),
         ] {
             let mut copy = message.clone();
             let opened = key.open(&encapsulated, &mut copy, &purpose);
@@ -208,6 +221,32 @@ mod tests {
             if let Ok(len) = opened {
                 assert_eq!(&copy[..len], b"hunter2 hunter2");
             }
+        }
+    }
+
+    fn named<'a>(org: &'a str, session: &'a str, sequence: u64, nonce: &'a [u8], names: &'a [String]) -> Purpose<'a> {
+        Purpose::Named { org, session, sequence, nonce, names }
+    }
+
+    #[test]
+    fn what_is_named_opens_as_that_alone() {
+        let key = RecipientKey::generate().unwrap();
+        let nonce = [1; 16];
+        let names = |given: &[&str]| given.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let asked = names(&["a", "bc"]);
+        let (encapsulated, message) = sealed(&key, &named("acme", "s1", 7, &nonce, &asked));
+        for (what, purpose, opens) in [
+            ("itself", named("acme", "s1", 7, &nonce, &asked), true),
+            ("another organization's", named("acm", "es1", 7, &nonce, &asked), false),
+            ("another session's", named("acme", "s2", 7, &nonce, &asked), false),
+            ("another delivery", named("acme", "s1", 8, &nonce, &asked), false),
+            ("another request's", named("acme", "s1", 7, &[2; 16], &asked), false),
+            ("other names", named("acme", "s1", 7, &nonce, &names(&["ab", "c"])), false),
+            ("fewer names", named("acme", "s1", 7, &nonce, &names(&["a"])), false),
+            ("another order", named("acme", "s1", 7, &nonce, &names(&["bc", "a"])), false),
+            ("a bundle", bundle("acme", "s1", "a", 7, &nonce), false),
+        ] {
+            assert_eq!(key.open(&encapsulated, &mut message.clone(), &purpose).is_ok(), opens, "{what}");
         }
     }
 

@@ -1,14 +1,15 @@
 //! One whole set of files, or none.
 //!
 //! ```text
+//! fingerprints                       what the values are known by in logs; never a value
 //! env  env.sh  env.fish  environ     the variables, in the formats of domain::env_file
 //! files/NAME                         values delivered as files; the variable then holds the path
 //! manifest.json                      names and versions of what is there, never a value
 //! ```
 //!
 //! All new files are written first, under temporary names that nobody else can open (mode 0600, `O_EXCL`), given their
-//! group and final mode 0640, and read back. Only then are they renamed into place, `manifest.json` last, and what is not in
-//! the set any more goes after that. So a reader sees each file whole, old or new; no file is older than the manifest says;
+//! group and final mode 0640, and read back. Only then are they renamed into place, `fingerprints` first (what can be read can be
+//! redacted), `manifest.json` last, and what is not in the set any more goes after that. So a reader sees each file whole, old or new; no file is older than the manifest says;
 //! and whatever fails before the first rename leaves the old set as it was.
 //!
 //! `NAME` is the secret's name. Two file secrets may share it, a private and a shared one with different variables: in the
@@ -32,7 +33,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::runtime_dir::{self, FILES, MANIFEST, PROBLEM, RuntimeDir, TEMPORARY, give, names_in, wipe};
+use super::runtime_dir::{self, FILES, FINGERPRINTS, MANIFEST, PROBLEM, RuntimeDir, TEMPORARY, give, names_in, wipe};
 use crate::{
     domain::{
         env_file::{Entry, Format, NotText, render},
@@ -66,6 +67,7 @@ pub struct Set<'a> {
     pub memory: Rung,
     pub installed_at: OffsetDateTime,
     pub items: &'a [Item<'a>],
+    pub fingerprints: &'a [u8],
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -194,6 +196,7 @@ pub fn is_whole(dir: &RuntimeDir, manifest: &Manifest) -> Result<bool, Error> {
     files.sort();
     named.sort();
     Ok(Format::ALL.iter().all(|format| there(format.file_name()))
+        && there(FINGERPRINTS)
         && !names.iter().any(|name| name.starts_with(TEMPORARY))
         && files == named)
 }
@@ -206,15 +209,38 @@ pub fn tell_problem(dir: &RuntimeDir, problem: Option<&str>, floor: Rung) -> Res
             Err(e) => Err(before(PROBLEM, "removing it")(e)),
         };
     };
-    remove_temporaries(dir)?;
-    let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
-    let place = Place { directory: None, name: PROBLEM.to_owned() };
-    write_one(dir, &mut buffer, &place, &temporary(0), &|sink| {
+    replace(dir, PROBLEM, floor, &|sink| {
         sink(b"Keyfob: ")?;
         sink(problem.as_bytes())?;
         sink(b"\n")
-    })?;
-    renameat(dir.fd(), temporary(0).as_str(), dir.fd(), PROBLEM).map_err(unfinished(PROBLEM, "putting it in place"))
+    })
+}
+
+/// Replaces the fingerprints alone.
+pub fn tell_fingerprints(dir: &RuntimeDir, fingerprints: &[u8], floor: Rung) -> Result<(), Error> {
+    replace(dir, FINGERPRINTS, floor, &|sink| sink(fingerprints))
+}
+
+/// Variables for one command, in the form of [`Format::Environ`], in a file that has no name any more.
+pub fn lend(dir: &RuntimeDir, variables: &[(&Variable, &[u8])], floor: Rung) -> Result<OwnedFd, Error> {
+    const LENT: &str = "what is lent";
+    let entries: Result<Vec<_>, _> = variables.iter().map(|(variable, value)| Entry::new(variable, value)).collect();
+    let entries = entries.map_err(Error::NotText)?;
+    remove_temporaries(dir)?;
+    let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
+    let place = Place { directory: None, name: LENT.to_owned() };
+    write_one(dir, &mut buffer, &place, &temporary(0), &|sink| render(entries.iter().copied(), Format::Environ, sink))?;
+    let fd = openat(dir.fd(), temporary(0).as_str(), READ, Mode::empty()).map_err(before(LENT, "opening it"))?;
+    unlinkat(dir.fd(), temporary(0).as_str(), UnlinkatFlags::NoRemoveDir).map_err(before(LENT, "removing its name"))?;
+    Ok(fd)
+}
+
+fn replace(dir: &RuntimeDir, name: &str, floor: Rung, content: &Content<'_>) -> Result<(), Error> {
+    remove_temporaries(dir)?;
+    let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
+    let place = Place { directory: None, name: name.to_owned() };
+    write_one(dir, &mut buffer, &place, &temporary(0), content)?;
+    renameat(dir.fd(), temporary(0).as_str(), dir.fd(), name).map_err(unfinished(name, "putting it in place"))
 }
 
 /// What the set will say of itself, and where each file will be.
@@ -273,6 +299,7 @@ fn stage(dir: &RuntimeDir, set: &Set<'_>, manifest: &Manifest, floor: Rung) -> R
         staged.push(place);
         Ok(())
     };
+    add(Place { directory: None, name: FINGERPRINTS.to_owned() }, &|sink| sink(set.fingerprints))?;
     for (item, said) in items() {
         if let Some(name) = said.path.as_deref().and_then(|path| path.rsplit('/').next()) {
             add(Place { directory: Some(FILES), name: name.to_owned() }, &|sink| sink(item.value))?;

@@ -3,26 +3,46 @@
 //! ```text
 //! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
-//!                            └ renewed at 70 % of life, until SIGTERM; then the files are wiped
-//! exec, doctor: what others make of the files
+//!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
+//!                                    └ watch: pushes, revocation
+//! exec, redact, doctor: what others make of the files
+//! journal: what is logged, without the values
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
 //! install part of a bundle.
 
+mod arguments;
+pub mod canary;
 mod config;
 mod doctor;
 mod exec;
 mod fetch;
 pub mod files;
+mod fingerprints;
+mod hits;
+pub mod journal;
 mod kept;
+mod leaks;
+pub mod local;
 mod mmds;
 mod notify;
+mod packet;
 mod program;
+mod proof;
+mod pty;
+mod pty_monitor;
+mod pty_terminal;
+mod pump;
+mod redact;
 mod report;
 mod retry;
 mod run;
 pub mod runtime_dir;
+mod serve;
+mod signals;
 mod source;
+mod stage;
+mod watch;
 
 pub use program::{command, main};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Code, transport::Channel};
 
+use super::leaks::Leak;
 use crate::{
     client::Error,
     domain::report::{Line, Phase},
@@ -46,9 +47,22 @@ pub fn end(error: &Error) -> Phase {
     }
 }
 
-pub async fn send(channel: impl Future<Output = Result<Channel, Error>>, status: AgentStatus) -> Result<(), Error> {
+/// A status, leaks, or both.
+pub async fn send(
+    channel: impl Future<Output = Result<Channel, Error>>,
+    status: Option<AgentStatus>,
+    leaks: &[Leak],
+) -> Result<(), Error> {
     let told = async {
-        BundleServiceClient::new(channel.await?).report(ReportRequest { status: Some(status) }).await?;
+        let leaks = leaks.iter().map(|leak| v1::Leak {
+            variable: leak.variable.clone(),
+            version: leak.version.clone(),
+            form: leak.form.clone(),
+            unit: leak.unit.clone(),
+            count: leak.count,
+        });
+        let request = ReportRequest { status, leaks: leaks.collect() };
+        BundleServiceClient::new(channel.await?).report(request).await?;
         Ok(())
     };
     timeout(PATIENCE, told).await.unwrap_or(Err(Error::Late { doing: "reporting" }))
@@ -56,7 +70,7 @@ pub async fn send(channel: impl Future<Output = Result<Channel, Error>>, status:
 
 /// Whether an error may name a secret or its variable. What connecting runs into and what the control plane says to everybody
 /// names none.
-fn may_name(error: &Error) -> bool {
+pub fn may_name(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } | Error::Late { .. } | Error::Untrusted { .. } | Error::Clock { .. } => false,
         Error::Status(status) => {

@@ -9,23 +9,39 @@
 //!
 //! Who goes on without secrets, or fails, reports that too, if there is an identity to report with.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
-use tokio::{signal::unix::SignalKind, time::Instant};
+use tokio::{
+    signal::unix::SignalKind,
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{
-    config,
+    config::{self, JournalMode},
     fetch::{self, Fetched},
     files::{self, Item, Manifest, Set},
+    fingerprints::Fingerprints,
+    journal,
     kept::{Enrolled, Keeper, Kept},
-    notify, report, retry,
+    leaks::Leak,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
+    serve::{self, Identified, Place},
     source::{self, Found},
+    watch::Pushes,
 };
 use crate::{
     client::{self, Credentials, Error},
@@ -48,12 +64,47 @@ pub struct Settings {
     pub floor: Rung,
     /// Exit when the files are in place.
     pub once: bool,
+    /// Who redacts what is logged.
+    pub journal: JournalMode,
+}
+
+/// The agent's dealings with who redacts the journal.
+pub struct Redacting {
+    given: watch::Sender<Option<Arc<Vec<u8>>>>,
+    redactor: watch::Receiver<journal::State>,
+}
+
+impl Redacting {
+    /// How long a boot waits for a redactor that is there.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Gives fingerprints before anything that they stand for can be read, and so be logged.
+    pub async fn give(&mut self, prints: &Arc<Vec<u8>>) {
+        self.given.send_replace(Some(prints.clone()));
+        if Path::new(journal::SOCKETS[0]).exists() {
+            let using = self.redactor.wait_for(|state| state.uses(prints));
+            if timeout(Self::PATIENCE, using).await.is_err() {
+                tracing::warn!("the journal's redactor has not taken the fingerprints yet; going on");
+            }
+        }
+    }
 }
 
 pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let mut agent = Agent::new(dir, settings);
+    let (given, prints) = watch::channel(None);
+    let (state, redactor) = watch::channel(journal::State::default());
+    let leaks = mpsc::channel(1_000);
+    let (off, found) = (settings.journal == JournalMode::Off, leaks.0.clone());
+    let handing = async {
+        if !off {
+            journal::hand_over(prints, found, state).await;
+        }
+        std::future::pending().await
+    };
+    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks);
     let lived = tokio::select! {
+        never = handing => never,
         () = stop => Ok(()),
         () = notify::watchdog() => Ok(()),
         lived = agent.live() => lived,
@@ -81,17 +132,27 @@ struct Agent {
     untold: Option<AgentStatus>,
     /// Why the VM is open without its secrets, while it is.
     problem: Option<String>,
+    redacting: Redacting,
+    /// Both ends.
+    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    /// What is logged to see that it does not come out.
+    canary: Option<Zeroizing<String>>,
 }
 
 /// What is in place.
-struct Installed {
+pub struct Installed {
     /// In words.
-    summary: String,
-    report: AgentStatus,
+    pub summary: String,
+    pub report: AgentStatus,
 }
 
 impl Agent {
-    fn new(dir: RuntimeDir, settings: Settings) -> Self {
+    fn new(
+        dir: RuntimeDir,
+        settings: Settings,
+        redacting: Redacting,
+        leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    ) -> Self {
         let (keeper, kept) = Keeper::restore();
         let (key, enrolled) = kept.map_or((None, None), |Kept { key, enrolled }| (Some(key), enrolled));
         if let Some(Enrolled { credentials, .. }) = &enrolled {
@@ -108,6 +169,9 @@ impl Agent {
             channel: None,
             untold: None,
             problem: None,
+            redacting,
+            leaks,
+            canary: None,
         }
     }
 
@@ -127,8 +191,15 @@ impl Agent {
         tracing::info!("{summary}");
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
-        self.report(report).await;
-        if self.settings.once { Ok(()) } else { self.keep_identity(&summary).await }
+        self.report(report.clone()).await;
+        let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
+        let own = identity(&enrolled.credentials)?;
+        let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
+        let identified = Identified::new(enrolled, own);
+        let canary = self.canary.clone().unwrap_or_default();
+        let proof = Proof { journal: self.settings.journal, canary: canary.clone(), status: report };
+        let pushes = Pushes { redacting: &mut self.redacting, canary };
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, proof, &summary).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -156,7 +227,7 @@ impl Agent {
                 None => client::connect_as(address, credentials).await,
             }
         };
-        report::send(channel, status).await
+        report::send(channel, Some(status), &[]).await
     }
 
     /// From nothing to the files, within the deadline. Gives what there is to say of it.
@@ -229,6 +300,10 @@ impl Agent {
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
+            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[], None)?;
+            self.redacting.give(&encoded).await;
+            files::tell_fingerprints(&self.dir, &encoded, self.settings.floor).map_err(local)?;
+            self.canary = Some(canary);
             let files = self.dir.rung().as_str();
             let summary = format!(
                 "{} variables in {} (bundle {}, memory {}, files {files}), as an earlier process left them",
@@ -245,7 +320,7 @@ impl Agent {
         let fetched = retry::until(deadline, "fetching the bundle", async || {
             let channel = client::connect_as(address, credentials).await?;
             if let Some(status) = self.untold.take()
-                && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), status).await
+                && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), Some(status), &[]).await
             {
                 tracing::warn!(%error, "the control plane was not told");
             }
@@ -253,7 +328,11 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        install(&self.dir, &fetched, floor)
+        let Fingerprints { encoded, canary } =
+            Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries, None)?;
+        self.redacting.give(&encoded).await;
+        self.canary = Some(canary);
+        install(&self.dir, &fetched, &encoded, floor)
     }
 
     /// Redeems the join string, unless there is an identity.
@@ -298,35 +377,10 @@ impl Agent {
             _ => Ok(None),
         }
     }
-
-    /// Renews for as long as the control plane does.
-    async fn keep_identity(&mut self, summary: &str) -> Result<(), Error> {
-        loop {
-            let Some(Enrolled { credentials, address, boot }) = &mut self.enrolled else { return Ok(()) };
-            let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
-            tokio::time::sleep(left(credentials.renew_at())).await;
-            let end = Instant::now() + left(credentials.not_after);
-            let renewed = retry::until(Some(end), "renewing the identity", async || {
-                let channel = client::connect_as(address, credentials).await?;
-                client::renew(channel, credentials, OffsetDateTime::now_utc()).await
-            });
-            match renewed.await {
-                Ok(fresh) => {
-                    *credentials = fresh;
-                    self.keeper.keep(&credentials.key, Some((credentials, address, *boot)));
-                }
-                Err(error) => {
-                    // The session keeps what it has; whether it may have more is the control plane's to say.
-                    tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
-                    notify::status(&format!("degraded: {error}; {summary}"));
-                    return std::future::pending().await;
-                }
-            }
-        }
-    }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<Installed, Error> {
+/// Puts a bundle in place, whole.
+pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()
@@ -350,6 +404,7 @@ fn install(dir: &RuntimeDir, fetched: &Fetched, floor: Rung) -> Result<Installed
         memory: fetched.rung,
         installed_at: OffsetDateTime::now_utc(),
         items: &items,
+        fingerprints,
     };
     files::install(dir, &set, floor).map_err(local)?;
     let (memory, files) = (fetched.rung.as_str(), dir.rung().as_str());

@@ -38,6 +38,8 @@ use crate::domain::env_file::Format;
 
 /// What tells that the set it names is in place; see [`super::files`].
 pub const MANIFEST: &str = "manifest.json";
+/// What `exec` and `redact` know the values by; see [`super::fingerprints`].
+pub const FINGERPRINTS: &str = "fingerprints";
 /// The directory of the values that are delivered as files.
 pub const FILES: &str = "files";
 /// A join string on its way to an agent without privilege; see [`RuntimeDir::take_join`].
@@ -264,6 +266,11 @@ impl RuntimeDir {
         Ok(true)
     }
 
+    /// Overwrites and removes every file of ours but the fingerprints: what the files held stays redacted.
+    pub fn withdraw(&self) -> Result<(), Error> {
+        empty_but(self.fd(), Some(FINGERPRINTS)).map_err(failed(&self.path, "wiping it"))
+    }
+
     /// Overwrites and removes every file of ours, and unmounts what was mounted by us.
     pub fn remove(self) -> Result<(), Error> {
         empty(self.fd()).map_err(failed(&self.path, "wiping it"))?;
@@ -331,6 +338,7 @@ pub fn wipe(fd: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
 
 fn is_ours(name: &str) -> bool {
     name == MANIFEST
+        || name == FINGERPRINTS
         || name == FILES
         || name == JOIN
         || name == PROBLEM
@@ -340,9 +348,13 @@ fn is_ours(name: &str) -> bool {
 
 /// Wipes what is ours; the manifest goes first, so that it never names what is no longer there.
 fn empty(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    empty_but(fd, None)
+}
+
+fn empty_but(fd: BorrowedFd<'_>, spared: Option<&str>) -> nix::Result<()> {
     let mut names = names_in(fd)?;
     names.sort_by_key(|name| name != MANIFEST);
-    for name in names.iter().filter(|name| is_ours(name)) {
+    for name in names.iter().filter(|name| is_ours(name) && Some(name.as_str()) != spared) {
         if name == FILES {
             let files = openat(fd, FILES, DIRECTORY, Mode::empty())?;
             for name in names_in(files.as_fd())? {

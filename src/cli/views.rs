@@ -76,7 +76,18 @@ pub fn secret(s: &v1::Secret) -> Json {
             v1::Precedence::OverridesShared => Some("overrides_shared"),
             v1::Precedence::OverriddenByPrivate => Some("overridden_by_private"),
         },
+        "strength": strength(s.strength()),
     })
+}
+
+/// How well it can be redacted from logs; null where nobody judged it.
+fn strength(s: v1::RedactionStrength) -> Option<&'static str> {
+    match s {
+        v1::RedactionStrength::Unspecified => None,
+        v1::RedactionStrength::NotRedactable => Some("not_redactable"),
+        v1::RedactionStrength::Weak => Some("weak"),
+        v1::RedactionStrength::Strong => Some("strong"),
+    }
 }
 
 pub const SECRET_HEADS: [&str; 7] = ["NAME", "VARIABLE", "VISIBILITY", "AUTO", "VERSION", "UPDATED", "NOTE"];
@@ -85,6 +96,9 @@ pub fn secret_row(s: &v1::Secret) -> [String; 7] {
     let mut notes = vec![precedence_note(s.precedence())];
     if s.delivery() == v1::Delivery::File {
         notes.push("as a file");
+    }
+    if s.strength() == v1::RedactionStrength::NotRedactable {
+        notes.push("not redactable");
     }
     notes.retain(|n| !n.is_empty());
     [
@@ -115,6 +129,18 @@ pub fn secret_fields(s: &v1::Secret) -> Vec<(&'static str, String)> {
         ("updated", short_time(&s.updated_at)),
         ("rotated", short_time(&s.rotated_at)),
         ("precedence", precedence_note(s.precedence()).into()),
+        (
+            "redaction",
+            match s.strength() {
+                v1::RedactionStrength::Unspecified => "",
+                v1::RedactionStrength::NotRedactable => {
+                    "not redactable: too short or too common to be masked in what sessions print"
+                }
+                v1::RedactionStrength::Weak => "weak: masked, but a dump of a redactor's memory could give it away",
+                v1::RedactionStrength::Strong => "strong",
+            }
+            .into(),
+        ),
         ("id", s.id.clone()),
     ]
 }
@@ -133,6 +159,7 @@ pub fn secret_version(v: &v1::SecretVersion) -> Json {
         "created_by": v.created_by,
         "created_at": time(&v.created_at),
         "replaced_at": time(&v.replaced_at),
+        "strength": strength(v.strength()),
     })
 }
 
@@ -141,9 +168,131 @@ pub fn delivered(d: &v1::Delivered) -> Json {
         "session": d.session,
         "user": some(&d.user),
         "version": d.version,
+        "environment": some(&d.environment),
         "delivered_at": time(&d.delivered_at),
+        "installed_at": time(&d.installed_at),
+        "in_files": d.in_files,
         "live": d.live,
     })
+}
+
+pub const DELIVERY_HEADS: [&str; 8] =
+    ["SESSION", "USER", "ENVIRONMENT", "VERSION", "DELIVERED", "INSTALLED", "IN FILES", "LIVE"];
+
+pub fn delivery_row(d: &v1::Delivered) -> [String; 8] {
+    [
+        d.session.clone(),
+        d.user.clone(),
+        d.environment.clone(),
+        short(&d.version),
+        short_time(&d.delivered_at),
+        short_time(&d.installed_at),
+        yes_no(d.in_files),
+        yes_no(d.live),
+    ]
+}
+
+pub fn receipts(r: &v1::Receipts) -> Json {
+    json!({
+        "on_current": r.on_current,
+        "may_hold_older": r.may_hold_older,
+        "safe_to_revoke": r.safe_to_revoke,
+    })
+}
+
+/// In a sentence.
+pub fn receipts_line(r: &v1::Receipts) -> String {
+    let old = match r.may_hold_older {
+        0 => "no live session was given an older one, so old keys are safe to revoke".to_owned(),
+        n => format!(
+            "{n} live session(s) were given an older one and may hold it in memory, so old keys are still in use"
+        ),
+    };
+    format!("{} live session(s) have the current version in their files; {old}", r.on_current)
+}
+
+pub fn rollout_state(s: v1::RolloutState) -> &'static str {
+    s.to_domain().map_or("unknown", |state| state.as_str())
+}
+
+/// What a rollout pushes, in words.
+pub fn reach(r: &v1::Rollout) -> String {
+    match r.reach() {
+        v1::RolloutReach::Unspecified => "unknown".into(),
+        v1::RolloutReach::Secret if r.name.is_empty() => "a secret".into(),
+        v1::RolloutReach::Secret => format!("secret {}", r.name),
+        v1::RolloutReach::Environment => format!("environment {}", r.target),
+        v1::RolloutReach::Session => format!("session {}", r.target),
+        v1::RolloutReach::All => "everything".into(),
+    }
+}
+
+/// `12 installed, 1 failed`
+pub fn counts(r: &v1::Rollout) -> String {
+    let told: Vec<_> = r.counts.iter().map(|c| format!("{} {}", c.sessions, rollout_state(c.state()))).collect();
+    if told.is_empty() { "none concerned".into() } else { told.join(", ") }
+}
+
+pub fn rollout(r: &v1::Rollout) -> Json {
+    let counts: serde_json::Map<String, Json> =
+        r.counts.iter().map(|c| (rollout_state(c.state()).to_owned(), c.sessions.into())).collect();
+    json!({
+        "id": r.id,
+        "reach": match r.reach() {
+            v1::RolloutReach::Unspecified => "unknown",
+            v1::RolloutReach::Secret => "secret",
+            v1::RolloutReach::Environment => "environment",
+            v1::RolloutReach::Session => "session",
+            v1::RolloutReach::All => "all",
+        },
+        "target": some(&r.target),
+        "name": some(&r.name),
+        "created_by": r.created_by,
+        "created_at": time(&r.created_at),
+        "ended_at": time(&r.ended_at),
+        "max_in_flight": (r.max_in_flight != 0).then_some(r.max_in_flight),
+        "patience_seconds": r.patience_seconds,
+        "sessions": counts,
+    })
+}
+
+pub fn rollout_fields(r: &v1::Rollout) -> Vec<(&'static str, String)> {
+    vec![
+        ("rollout", r.id.clone()),
+        ("pushes", reach(r)),
+        ("created", by_at(&r.created_by, &r.created_at)),
+        ("ended", short_time(&r.ended_at)),
+        ("at once", if r.max_in_flight == 0 { "all".into() } else { r.max_in_flight.to_string() }),
+        ("patience", format!("{} s", r.patience_seconds)),
+        ("sessions", counts(r)),
+    ]
+}
+
+pub fn rollout_target(t: &v1::RolloutTarget) -> Json {
+    json!({
+        "session": t.session,
+        "user": some(&t.user),
+        "environment": t.environment,
+        "state": rollout_state(t.state()),
+        "reason": some(&t.reason),
+        "reason_hidden": t.reason_hidden,
+        "changed_at": time(&t.changed_at),
+    })
+}
+
+pub const TARGET_HEADS: [&str; 6] = ["SESSION", "USER", "ENVIRONMENT", "STATE", "SINCE", "REASON"];
+
+pub fn target_row(t: &v1::RolloutTarget) -> [String; 6] {
+    let reason =
+        if t.reason_hidden { "(may name a secret: the session's user sees it)".to_owned() } else { t.reason.clone() };
+    [
+        t.session.clone(),
+        t.user.clone(),
+        t.environment.clone(),
+        rollout_state(t.state()).into(),
+        short_time(&t.changed_at),
+        reason,
+    ]
 }
 
 pub fn preview_item(i: &v1::PreviewItem) -> Json {
@@ -262,6 +411,7 @@ pub fn session(s: &v1::Session) -> Json {
             "bundle_version": some(&a.bundle_version),
             "memory": some(&a.memory_rung),
             "files": some(&a.files_rung),
+            "redaction": some(&a.redaction),
             "last_error": some(&a.last_error),
             "last_error_hidden": error_hidden(a),
             "version": some(&a.agent_version),
@@ -274,13 +424,27 @@ pub fn phase(p: v1::Phase) -> &'static str {
     p.to_domain().map_or("unknown", |phase| phase.as_str())
 }
 
+/// The beginning of what its agent says of redaction, loud where that is bad news.
+pub fn redaction(s: &v1::Session) -> String {
+    let said = s.agent.as_ref().map_or("", |a| &a.redaction);
+    match said.split([':', ' ']).next().unwrap_or_default() {
+        "" => "-".into(),
+        _ if redaction_failed(s) => "FAILED".into(),
+        word => word.into(),
+    }
+}
+
+pub fn redaction_failed(s: &v1::Session) -> bool {
+    s.agent.as_ref().is_some_and(|a| a.redaction.starts_with("failed"))
+}
+
 /// Its agent reported an error that may name a secret, and whoever asks may not know of it.
 fn error_hidden(a: &v1::AgentStatus) -> bool {
     a.last_error_names && a.last_error.is_empty()
 }
 
 /// What its agent reported; empty before the first report.
-pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
+pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 8] {
     let a = s.agent.clone().unwrap_or_default();
     let error =
         if error_hidden(&a) { "(may name a secret: the session's user sees it)".to_owned() } else { a.last_error };
@@ -289,6 +453,7 @@ pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
         ("installed", a.bundle_version),
         ("memory", a.memory_rung),
         ("files", a.files_rung),
+        ("redaction", a.redaction),
         ("last error", error),
         ("agent", a.agent_version),
         ("reported", short_time(&s.reported_at)),

@@ -66,6 +66,12 @@ pub fn is_token(name: &str) -> bool {
     name.starts_with("kfjoin1") || tail.is_some_and(|tail| tail.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed))
 }
 
+/// How long the part is that everybody knows of what looks like a token; 0 for anything else.
+pub fn token_prefix(value: &[u8]) -> usize {
+    let known = |prefix: &str| value.starts_with(prefix.as_bytes());
+    PREFIXES.iter().map(|(prefix, ..)| *prefix).filter(|prefix| known(prefix)).map(str::len).max().unwrap_or(0)
+}
+
 fn follows(tail: &str, least: usize) -> bool {
     tail.len() >= least && tail.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=/+".contains(&b))
 }

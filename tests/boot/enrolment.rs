@@ -69,10 +69,10 @@ pub async fn variables_are_there(kind: Kind) {
         ("tr '\\0' '\\n' </run/keyfob/environ | grep -o '^[A-Z_]*'", "OPENAI_API_KEY\nTLS_KEY"),
         ("stat -c '%a %F' /run/keyfob /run/keyfob/files | uniq", "750 directory"),
         (
-            "cd /run/keyfob; stat -c '%a %F' env env.sh env.fish environ manifest.json files/* | uniq",
+            "cd /run/keyfob; stat -c '%a %F' env env.sh env.fish environ fingerprints manifest.json files/* | uniq",
             "640 regular file",
         ),
-        ("ls -A /run/keyfob | xargs", "env env.fish env.sh environ files manifest.json"),
+        ("ls -A /run/keyfob | xargs", "env env.fish env.sh environ files fingerprints manifest.json"),
         // All of it belongs to whom the unit runs as.
         ("find /run/keyfob ! -user $(u=$(systemctl show -P User keyfob-agent); echo ${u:-root})", ""),
         // Nobody else looks in, and the agent has no other place.

@@ -275,7 +275,11 @@ async fn a_repeated_report_is_kept_and_not_recorded() {
         (v1::Phase::Degraded, "", 3),
     ] {
         let status = v1::AgentStatus { phase: phase.into(), last_error: error.into(), ..Default::default() };
-        session.bundle().report(v1::ReportRequest { status: Some(status) }).await.expect("its own");
+        session
+            .bundle()
+            .report(v1::ReportRequest { status: Some(status), ..Default::default() })
+            .await
+            .expect("its own");
         let shown = seen(world.admin(), &id(&made)).await;
         let agent = shown.agent.expect("a report");
         assert_eq!((agent.phase(), agent.last_error.as_str()), (phase, error));
@@ -320,7 +324,11 @@ async fn what_no_report_may_hold_is_refused() {
         ("a rung of NULs", v1::AgentStatus { files_rung: "\0".into(), ..good() }, "files_rung"),
         ("a long version", v1::AgentStatus { agent_version: "x".repeat(33), ..good() }, "agent_version"),
     ] {
-        let status = session.bundle().report(v1::ReportRequest { status: Some(status) }).await.expect_err(what);
+        let status = session
+            .bundle()
+            .report(v1::ReportRequest { status: Some(status), ..Default::default() })
+            .await
+            .expect_err(what);
         assert_eq!(status.code(), Code::InvalidArgument, "{what}");
         assert!(status.message().contains(said), "{what}: {status:?}");
         assert!(!status.message().contains("xxx") && !status.message().contains(&id(&other)), "{what}: {status:?}");
@@ -329,13 +337,18 @@ async fn what_no_report_may_hold_is_refused() {
     for made in [&made, &other] {
         assert_eq!(seen(world.admin(), &id(made)).await.agent, None);
     }
-    session.bundle().report(v1::ReportRequest { status: Some(good()) }).await.expect("as much as there is room for");
+    session
+        .bundle()
+        .report(v1::ReportRequest { status: Some(good()), ..Default::default() })
+        .await
+        .expect("as much as there is room for");
     assert_eq!(seen(world.admin(), &id(&made)).await.agent, Some(good()));
 
     // Who has ended says nothing more.
     world.admin().sessions().end_session(v1::EndSessionRequest { id: id(&made) }).await.expect("the admin ends it");
     let status = v1::AgentStatus { phase: v1::Phase::Degraded.into(), ..Default::default() };
-    let refused = session.bundle().report(v1::ReportRequest { status: Some(status) }).await.unwrap_err();
+    let refused =
+        session.bundle().report(v1::ReportRequest { status: Some(status), ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     assert_eq!(seen(world.admin(), &id(&made)).await.agent, Some(good()));
 }

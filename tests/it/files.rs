@@ -53,6 +53,7 @@ fn a_set_is_these_files_and_no_other() {
         ("env.sh", format!("export API_KEY='it'\"'\"'s'\nexport TLS_KEY='{key}'\n")),
         ("env.fish", format!("set -gx API_KEY 'it\\'s'\nset -gx TLS_KEY '{key}'\n")),
         ("environ", format!("API_KEY=it's\0TLS_KEY={key}\0")),
+        ("fingerprints", "fingerprints 7\n".into()),
     ];
     let mut found = everything(dir.path());
     assert_eq!(found.remove("files/tls.key").as_deref(), Some(&b"\0\xff"[..]));
@@ -103,12 +104,12 @@ fn the_next_set_replaces_all_of_the_last() {
 
     put(&dir, 2, &[env("A", b"now a variable"), file("B", "other", b"")]).unwrap();
     let found = everything(dir.path());
-    assert_eq!(names(&found), ["env", "env.fish", "env.sh", "environ", "files/other", "manifest.json"]);
+    assert_eq!(names(&found), ["env", "env.fish", "env.sh", "environ", "files/other", "fingerprints", "manifest.json"]);
     assert_eq!(read_manifest(&dir).unwrap().unwrap().bundle_version, "v2");
 
     put(&dir, 2, &[]).unwrap(); // the same again, and nothing in it
     let found = everything(dir.path());
-    assert_eq!(names(&found), ["env", "env.fish", "env.sh", "environ", "manifest.json"]);
+    assert_eq!(names(&found), ["env", "env.fish", "env.sh", "environ", "fingerprints", "manifest.json"]);
     assert!(found["env"].is_empty());
 }
 
@@ -147,7 +148,10 @@ fn what_is_left_of_a_killed_run_goes_and_no_link_is_followed() {
         symlink(&outside, dir.path().join(name)).unwrap();
     }
     put(&dir, 1, &[env("A", b"1")]).unwrap();
-    assert_eq!(names(&everything(dir.path())), ["env", "env.fish", "env.sh", "environ", "manifest.json"]);
+    assert_eq!(
+        names(&everything(dir.path())),
+        ["env", "env.fish", "env.sh", "environ", "fingerprints", "manifest.json"]
+    );
     assert!(fs::symlink_metadata(dir.path().join("env")).unwrap().is_file());
     assert_eq!(fs::read(&outside).unwrap(), b"stays");
 }
@@ -265,7 +269,10 @@ fn killed_at_any_moment() {
     let dir = prepare(&path, Options::default()).unwrap();
     put_body(&dir, 999_999);
     assert_eq!(look(&path), 999_999);
-    assert_eq!(names(&everything(&path)), ["env", "env.fish", "env.sh", "environ", "files/b", "manifest.json"]);
+    assert_eq!(
+        names(&everything(&path)),
+        ["env", "env.fish", "env.sh", "environ", "files/b", "fingerprints", "manifest.json"]
+    );
 }
 
 // ================================================================ in the right hands
@@ -339,7 +346,7 @@ fn the_sessions_group_reads_and_can_do_nothing_else() {
     let path = parent.path().join("run");
     let dir = prepare(&path, Options { group: Some(Gid::from_raw(SESSION_GROUP)), ..Options::default() }).unwrap();
     put(&dir, 1, &[env("A", b"1"), file("B", "b", b"2")]).unwrap();
-    for name in ["", "env", "env.sh", "env.fish", "environ", "manifest.json", "files", "files/b"] {
+    for name in ["", "env", "env.sh", "env.fish", "environ", "fingerprints", "manifest.json", "files", "files/b"] {
         assert_eq!(fs::metadata(path.join(name)).unwrap().gid(), SESSION_GROUP, "{name}");
     }
     let before = everything(&path);

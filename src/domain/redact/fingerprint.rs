@@ -105,6 +105,15 @@ impl Fingerprints {
         self.list.len()
     }
 
+    /// A keyed digest, for the caller to know again what it has seen.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; 16] {
+        self.key.mac((bytes, &[]))
+    }
+
+    pub fn labels(&self) -> impl Iterator<Item = u32> {
+        self.list.iter().map(|f| f.label)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

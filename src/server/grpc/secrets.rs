@@ -4,34 +4,35 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::{Request, Response, Status};
-use zeroize::Zeroizing;
 
 use super::{
     App,
     convert::{detail, page_size, timestamp},
-    credential,
+    credential, import, leaks, receipts, rollouts,
+    values::{self, Received},
 };
 use crate::{
     domain::{
-        identity::{Caller, Identity},
+        identity::Caller,
         name::{EnvironmentName, Id, OrgName, SecretName, UserName},
         policy::{Action, Target, decide},
+        redaction::Strength,
         resolve::Origin,
+        rollout::Pace,
         value,
         variable::{Variable, variable_of},
     },
-    seal::Purpose,
     server::{
         error::Error,
         store::{Grant, NewSecret, SecretEdit, SecretRow, Tx, new_id},
     },
-    wire::v1::{self, secret_service_server::SecretService, secret_value::Kind},
+    wire::v1::{self, secret_service_server::SecretService},
 };
 
 pub struct SecretCalls(pub Arc<App>);
 
 const MAX_DESCRIPTION: usize = 1_000;
-const MAX_IMPORT: usize = 1_000;
+const MAX_HOLDERS: u32 = 1_000;
 
 #[tonic::async_trait]
 impl SecretService for SecretCalls {
@@ -59,8 +60,9 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let delivery = value::Delivery::from(request.delivery());
         let shared = is_shared(request.visibility())?;
-        let value = self.value(&credential.identity, request.value)?;
-        let mut warnings = checked(&value, delivery)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        value.fits(delivery)?;
+        let mut warnings = value.warnings();
         let name = secret_name(&request.name)?;
         let (variable, variable_overridden) = variable(&name, &request.variable)?;
         let description = description(request.description)?;
@@ -102,29 +104,25 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let (versions, deliveries) =
-                    (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
-                Ok((Shown::of(tx, &caller, row)?, versions, deliveries))
+                let versions = tx.secret_versions(&view, &row.id)?;
+                let deliveries = tx.secret_deliveries(&view, &row.id, false, None, 100)?;
+                let receipts = tx.receipts(&view, &row.id, &row.version)?;
+                Ok((Shown::of(tx, &caller, row)?, versions, deliveries, receipts))
             })
             .await?;
-        let (secret, versions, deliveries) = found;
+        let (secret, versions, deliveries, receipts) = found;
         let versions = versions.into_iter().map(|v| v1::SecretVersion {
             version: v.version,
             created_by: v.created_by,
             created_at: Some(timestamp(v.created_at)),
             replaced_at: v.replaced_at.map(timestamp),
-        });
-        let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
-            session: d.session,
-            user: d.user,
-            version: d.version,
-            delivered_at: Some(timestamp(d.delivered_at)),
-            live: d.live,
+            strength: strength(v.strength).into(),
         });
         Ok(Response::new(v1::GetSecretResponse {
             secret: Some(secret.into()),
             versions: versions.collect(),
-            deliveries: deliveries.collect(),
+            deliveries: deliveries.into_iter().map(Into::into).collect(),
+            receipts: Some(receipts.into()),
         }))
     }
 
@@ -174,7 +172,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let new_description = request.description.map(description).transpose()?;
-        let secret = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -198,10 +197,12 @@ impl SecretService for SecretCalls {
                     Some(chosen) => Some(variable(&secret_name(&row.name)?, chosen)?),
                 };
                 let edit = SecretEdit { description: new_description, auto_install: request.auto_install, variable };
-                Shown::of(tx, &caller, tx.update_secret(&grant, &row, edit)?)
+                let row = tx.update_secret(&grant, &row, edit)?;
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
-        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()) }))
+        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()), rollout }))
     }
 
     async fn rotate_secret(
@@ -211,9 +212,11 @@ impl SecretService for SecretCalls {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
-        let value = self.value(&credential.identity, request.value)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        let warnings = value.warnings();
         let expected = request.expected_version;
-        let (secret, warnings) = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -221,12 +224,14 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretRotate, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let warnings = checked(&value, row.delivery)?;
-                let row = tx.rotate_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()), &value)?;
-                Ok((Shown::of(tx, &caller, row)?, warnings))
+                value.fits(row.delivery)?;
+                let expected = Some(expected.as_str()).filter(|v| !v.is_empty());
+                let row = tx.rotate_secret(&grant, &row, expected, &value.bytes, value.strength)?;
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
-        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
+        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings, rollout }))
     }
 
     async fn delete_secret(
@@ -237,7 +242,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let expected = request.expected_version;
-        let live_sessions = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (live_sessions, holders, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -245,111 +251,20 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretDelete, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))
+                let live = tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))?;
+                let holders = tx.secret_holders(&grant, &row.id, MAX_HOLDERS)?;
+                Ok((live, holders, push(tx, &caller, &row, pace)?))
             })
             .await?;
-        Ok(Response::new(v1::DeleteSecretResponse { live_sessions }))
+        let holders = holders.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::DeleteSecretResponse { live_sessions, rollout, holders }))
     }
 
     async fn import_secrets(
         &self,
         request: Request<v1::ImportSecretsRequest>,
     ) -> Result<Response<v1::ImportSecretsResponse>, Status> {
-        let credential = credential(&request)?;
-        let request = request.into_inner();
-        let shared = is_shared(request.visibility())?;
-        if request.items.len() > MAX_IMPORT {
-            return Err(Error::Invalid(format!(
-                "{} secrets at once; {MAX_IMPORT} is the most, so split the file",
-                request.items.len()
-            ))
-            .into());
-        }
-        let mut problems = Vec::new();
-        let mut warnings = Vec::new();
-        let mut items = Vec::new();
-        for item in request.items {
-            let parsed = self.value(&credential.identity, item.value).and_then(|value| {
-                let name = secret_name(&item.name)?;
-                let (variable, _) = variable(&name, "")?;
-                warnings.extend(checked(&value, value::Delivery::Env)?.into_iter().map(|w| format!("{name}: {w}")));
-                Ok((name, variable, value))
-            });
-            match parsed {
-                Ok((name, variable, value)) => items.push((item.line, name, variable, value)),
-                // A key that is gone concerns all of them.
-                Err(e @ Error::Precondition(_)) => return Err(e.into()),
-                Err(e) => {
-                    let name = SecretName::parse(&item.name).map_or_else(|_| String::new(), |name| name.to_string());
-                    problems.push(v1::ImportProblem { name, line: item.line, reason: e.to_string() });
-                }
-            }
-        }
-        let (auto_install, rotate_existing) = (!request.no_auto_install, request.rotate_existing);
-        let stored = self
-            .0
-            .store
-            .write(move |tx| {
-                let caller = tx.caller(&credential)?;
-                let mut rows = Vec::new();
-                for (line, name, variable, value) in &items {
-                    let owner = if shared { Some("") } else { caller.user().map(UserName::as_str) };
-                    let existing =
-                        owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
-                    let done = match existing {
-                        Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
-                            let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;
-                            tx.rotate_secret(&grant, &row, None, value)
-                        }),
-                        _ => {
-                            let new = New {
-                                name: name.clone(),
-                                variable: variable.clone(),
-                                variable_overridden: false,
-                                shared,
-                                auto_install,
-                                delivery: value::Delivery::Env,
-                                description: String::new(),
-                            };
-                            create(tx, &caller, new, value)
-                        }
-                    };
-                    match done {
-                        Ok(row) => rows.push(row),
-                        // Policy and the store speak for the whole import; everything else is one item's problem.
-                        Err(
-                            e @ (Error::Refused { .. }
-                            | Error::Altered { .. }
-                            | Error::Store(_)
-                            | Error::Unauthenticated(_)
-                            | Error::Internal(_)),
-                        ) => return Err(e),
-                        Err(e) => problems.push(v1::ImportProblem {
-                            name: name.to_string(),
-                            line: *line,
-                            reason: e.to_string(),
-                        }),
-                    }
-                }
-                if problems.is_empty() {
-                    let shown =
-                        rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()?;
-                    Ok(shown)
-                } else {
-                    Err(Error::Import(problems))
-                }
-            })
-            .await;
-        let response = match stored {
-            Ok(shown) => v1::ImportSecretsResponse {
-                secrets: shown.into_iter().map(Into::into).collect(),
-                problems: Vec::new(),
-                warnings,
-            },
-            Err(Error::Import(problems)) => v1::ImportSecretsResponse { secrets: Vec::new(), problems, warnings },
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Response::new(response))
+        import::run(self, request).await
     }
 
     async fn preview_bundle(
@@ -396,48 +311,40 @@ impl SecretService for SecretCalls {
             .await?;
         Ok(Response::new(response))
     }
-}
 
-impl SecretCalls {
-    /// The bytes of a value, unsealed where it was sealed, in a buffer that is wiped.
-    fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        match value.and_then(|v| v.kind) {
-            None => Err(Error::Invalid("there is no value".into())),
-            Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
-            Some(Kind::Sealed(sealed)) => {
-                if sealed.key_id != self.0.sealing_key_id.as_str() {
-                    return Err(Error::Precondition(
-                        "the value is sealed to a key this server does not have any more; get the sealing key anew"
-                            .into(),
-                    ));
-                }
-                let mut message = Zeroizing::new(sealed.ciphertext);
-                let subject = from.subject.to_string();
-                let purpose = Purpose::Value { org: from.org.as_str(), subject: &subject };
-                let len = self
-                    .0
-                    .sealing_key
-                    .open(&sealed.encapsulated_key, &mut message, &purpose)
-                    .map_err(|e| Error::Invalid(e.to_string()))?;
-                message.truncate(len);
-                Ok(message)
-            }
-        }
+    async fn list_leaks(
+        &self,
+        request: Request<v1::ListLeaksRequest>,
+    ) -> Result<Response<v1::ListLeaksResponse>, Status> {
+        leaks::list(&self.0, request).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        receipts::list(&self.0, request).await
     }
 }
 
-/// A secret to be, all of it parsed.
-struct New {
-    name: SecretName,
-    variable: Variable,
-    variable_overridden: bool,
-    shared: bool,
-    auto_install: bool,
-    delivery: value::Delivery,
-    description: String,
+/// Pushes a change of a secret in the transaction that makes it, where that is wanted; gives the rollout's id.
+fn push(tx: &Tx<'_>, caller: &Caller, row: &SecretRow, pace: Option<Pace>) -> Result<String, Error> {
+    let Some(pace) = pace else { return Ok(String::new()) };
+    Ok(rollouts::create(tx, caller, Some(rollouts::of_secret(row)), pace)?.id.to_string())
 }
 
-fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
+/// A secret to be, all of it parsed.
+pub(super) struct New {
+    pub name: SecretName,
+    pub variable: Variable,
+    pub variable_overridden: bool,
+    pub shared: bool,
+    pub auto_install: bool,
+    pub delivery: value::Delivery,
+    pub description: String,
+}
+
+pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &Received) -> Result<SecretRow, Error> {
     let id = new_id()?;
     let owner = if new.shared { None } else { caller.user().cloned() };
     let target =
@@ -453,11 +360,22 @@ fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<Secret
     let New { name, variable, variable_overridden, auto_install, delivery, description, .. } = new;
     tx.create_secret(
         &grant,
-        NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value },
+        NewSecret {
+            id,
+            name,
+            variable,
+            variable_overridden,
+            owner,
+            auto_install,
+            delivery,
+            description,
+            value: &value.bytes,
+            strength: value.strength,
+        },
     )
 }
 
-fn admit(
+pub(super) fn admit(
     tx: &Tx<'_>,
     caller: &Caller,
     action: Action,
@@ -478,7 +396,7 @@ fn named(row: &SecretRow) -> crate::server::store::Detail {
 
 /// Finds what a reference names among the shared secrets and the caller's own; by id also another's private one, which
 /// policy then hides.
-fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
+pub fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
     let org: &OrgName = caller.org();
     let row = if !wanted.id.is_empty() {
         match Id::parse(&wanted.id) {
@@ -508,13 +426,14 @@ fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target,
 }
 
 /// A secret as one caller sees it.
-struct Shown {
+pub(super) struct Shown {
     row: SecretRow,
     precedence: v1::Precedence,
+    strength: v1::RedactionStrength,
 }
 
 impl Shown {
-    fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
+    pub(super) fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
         let precedence = match caller.user() {
             Some(_) if !row.is_shared() => {
                 tx.secret_by_variable(caller.org(), "", &row.variable)?.map(|_| v1::Precedence::OverridesShared)
@@ -524,12 +443,14 @@ impl Shown {
                 .map(|_| v1::Precedence::OverriddenByPrivate),
             None => None,
         };
-        Ok(Self { row, precedence: precedence.unwrap_or(v1::Precedence::Unspecified) })
+        let precedence = precedence.unwrap_or(v1::Precedence::Unspecified);
+        let strength = strength(tx.strength(caller.org(), &row)?);
+        Ok(Self { row, precedence, strength })
     }
 }
 
 impl From<Shown> for v1::Secret {
-    fn from(Shown { row, precedence }: Shown) -> Self {
+    fn from(Shown { row, precedence, strength }: Shown) -> Self {
         Self {
             id: row.id.to_string(),
             visibility: if row.is_shared() { v1::Visibility::Shared } else { v1::Visibility::Private }.into(),
@@ -546,8 +467,13 @@ impl From<Shown> for v1::Secret {
             rotated_at: Some(timestamp(row.rotated_at)),
             precedence: precedence.into(),
             variable_overridden: row.variable_overridden,
+            strength: strength.into(),
         }
     }
+}
+
+fn strength(judged: Option<Strength>) -> v1::RedactionStrength {
+    judged.map_or(v1::RedactionStrength::Unspecified, Into::into)
 }
 
 /// Where a page of secrets ended.
@@ -573,11 +499,11 @@ impl Cursor {
     }
 }
 
-fn person(caller: &Caller) -> Result<&UserName, Error> {
+pub(super) fn person(caller: &Caller) -> Result<&UserName, Error> {
     caller.user().ok_or(Error::Internal("policy let somebody through who is no person"))
 }
 
-fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
+pub(super) fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
     match visibility {
         v1::Visibility::Shared => Ok(true),
         v1::Visibility::Private => Ok(false),
@@ -587,12 +513,12 @@ fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
     }
 }
 
-fn secret_name(given: &str) -> Result<SecretName, Error> {
+pub(super) fn secret_name(given: &str) -> Result<SecretName, Error> {
     SecretName::parse(given).map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// The variable chosen by hand, or the one that the name gives; and whether it was chosen.
-fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> {
+pub(super) fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> {
     if chosen.is_empty() {
         return variable_of(name).map(|v| (v, false)).map_err(|e| Error::Invalid(e.to_string()));
     }
@@ -607,10 +533,4 @@ fn description(given: String) -> Result<String, Error> {
         )));
     }
     Ok(given)
-}
-
-/// Refuses what could not be installed, and gives what is worth telling.
-fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
-    value::check(value, delivery).map_err(|e| Error::Invalid(e.to_string()))?;
-    Ok(value::warnings(value).into_iter().map(str::to_owned).collect())
 }

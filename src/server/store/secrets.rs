@@ -7,6 +7,7 @@ use super::{Bind, Error, Grant, Row, Tx, View, bind, new_id};
 use crate::{
     domain::{
         audit::{Fact, Outcome},
+        forms::Strength,
         name::{Id, OrgName, SecretName, UserName},
         policy::{Action, Target},
         reserved,
@@ -113,16 +114,20 @@ pub struct VersionRow {
     pub created_by: String,
     pub created_at: i64,
     pub replaced_at: Option<i64>,
+    /// `None` where nobody judged it.
+    pub strength: Option<Strength>,
 }
 
-/// One session that a version of a secret reached.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    pub session: String,
-    pub user: String,
-    pub version: String,
-    pub delivered_at: i64,
-    pub live: bool,
+fn strength_word(strength: Strength) -> &'static str {
+    match strength {
+        Strength::NotRedactable => "none",
+        Strength::Weak => "weak",
+        Strength::Strong => "strong",
+    }
+}
+
+fn strength_of(word: &str) -> Option<Strength> {
+    [Strength::NotRedactable, Strength::Weak, Strength::Strong].into_iter().find(|s| strength_word(*s) == word)
 }
 
 pub struct NewSecret<'a> {
@@ -135,6 +140,7 @@ pub struct NewSecret<'a> {
     pub delivery: Delivery,
     pub description: String,
     pub value: &'a [u8],
+    pub strength: Strength,
 }
 
 #[derive(Debug, Default)]
@@ -233,7 +239,7 @@ impl Tx<'_> {
                 &row.description, &row.created_by, row.created_at, &row.version, row.size, row.sequence, &kek_id, &wrapped, &ciphertext,
             ],
         )?;
-        self.add_version(grant, &row)?;
+        self.add_version(grant, &row, new.strength)?;
         self.use_bytes(org, &row.owner, row.installed_bytes())?;
         Ok(row)
     }
@@ -246,6 +252,7 @@ impl Tx<'_> {
         old: &SecretRow,
         expected: Option<&str>,
         value: &[u8],
+        strength: Strength,
     ) -> Result<SecretRow, Error> {
         grant.covers(Action::SecretRotate, &format!("secret/{}", old.id))?;
         let org = grant.org();
@@ -268,7 +275,7 @@ impl Tx<'_> {
             bind![org, &row.id, &row.version, self.now, row.size, row.sequence, &kek_id, &wrapped, &ciphertext],
         )?;
         self.retire_version(org, old)?;
-        self.add_version(grant, &row)?;
+        self.add_version(grant, &row, strength)?;
         self.use_bytes(org, &row.owner, row.installed_bytes() - old.installed_bytes())?;
         Ok(row)
     }
@@ -341,32 +348,28 @@ impl Tx<'_> {
     pub fn secret_versions(&self, view: &View, id: &Id) -> Result<Vec<VersionRow>, Error> {
         view.covers(Action::SecretRead, &format!("secret/{id}"))?;
         self.all(
-            "SELECT version, created_by, created_at, replaced_at FROM secret_versions WHERE org = ?1 AND secret_id = ?2 ORDER BY sequence DESC",
+            "SELECT version, created_by, created_at, replaced_at, strength FROM secret_versions WHERE org = ?1 AND secret_id = ?2 ORDER BY sequence DESC",
             bind![view.org(), id],
-            |row| Ok(VersionRow { version: row.text(0)?, created_by: row.text(1)?, created_at: row.int(2)?, replaced_at: row.opt_int(3)? }),
-        )
-    }
-
-    /// The newest deliveries of any version.
-    pub fn secret_deliveries(&self, view: &View, id: &Id, limit: u32) -> Result<Vec<Delivered>, Error> {
-        view.covers(Action::SecretRead, &format!("secret/{id}"))?;
-        self.all(
-            "SELECT d.session_id, s.user_name, i.version, d.delivered_at, s.ended_at FROM content_items i
-             JOIN deliveries d ON d.org = i.org AND d.content_id = i.content_id
-             JOIN sessions s ON s.org = d.org AND s.id = d.session_id
-             WHERE i.org = ?1 AND i.secret_id = ?2 ORDER BY d.sequence DESC LIMIT ?3",
-            bind![view.org(), id, i64::from(limit)],
             |row| {
-                let live = row.opt_int(4)?.is_none();
-                Ok(Delivered {
-                    session: row.text(0)?,
-                    user: row.text(1)?,
-                    version: row.text(2)?,
-                    delivered_at: row.int(3)?,
-                    live,
+                Ok(VersionRow {
+                    version: row.text(0)?,
+                    created_by: row.text(1)?,
+                    created_at: row.int(2)?,
+                    replaced_at: row.opt_int(3)?,
+                    strength: strength_of(&row.text(4)?),
                 })
             },
         )
+    }
+
+    /// How well a secret's current value can be redacted; `None` where nobody judged it.
+    pub fn strength(&self, org: &OrgName, row: &SecretRow) -> Result<Option<Strength>, Error> {
+        let word = self.one(
+            "SELECT strength FROM secret_versions WHERE org = ?1 AND secret_id = ?2 AND version = ?3",
+            bind![org, &row.id, &row.version],
+            |row| row.text(0),
+        )?;
+        Ok(word.and_then(|word| strength_of(&word)))
     }
 
     /// The code-running variables that the organization allows.
@@ -434,10 +437,10 @@ impl Tx<'_> {
         }
     }
 
-    fn add_version(&self, grant: &Grant, row: &SecretRow) -> Result<(), Error> {
+    fn add_version(&self, grant: &Grant, row: &SecretRow, strength: Strength) -> Result<(), Error> {
         self.execute(
-            "INSERT INTO secret_versions (org, secret_id, version, sequence, created_by, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            bind![grant.org(), &row.id, &row.version, grant.sequence(), grant.actor(), self.now],
+            "INSERT INTO secret_versions (org, secret_id, version, sequence, created_by, created_at, strength) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            bind![grant.org(), &row.id, &row.version, grant.sequence(), grant.actor(), self.now, strength_word(strength)],
         )?;
         Ok(())
     }

@@ -55,6 +55,7 @@ pub fn put(dir: &RuntimeDir, sequence: u64, given: &[Given]) -> Result<(), files
             value,
         })
         .collect();
+    let fingerprints = format!("fingerprints {sequence}\n");
     let set = Set {
         bundle_version: &format!("v{sequence}"),
         sequence,
@@ -66,6 +67,7 @@ pub fn put(dir: &RuntimeDir, sequence: u64, given: &[Given]) -> Result<(), files
         memory: memory::Rung::Mlock,
         installed_at: OffsetDateTime::UNIX_EPOCH,
         items: &items,
+        fingerprints: fingerprints.as_bytes(),
     };
     install(dir, &set, memory::Rung::None)
 }

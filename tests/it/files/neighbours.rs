@@ -60,7 +60,7 @@ fn neighbours_change_nothing_and_open_nothing_of_others() {
         assert!(printed.contains("rounds"), "{printed}");
     }
     assert_eq!(fs::read(&outside).unwrap(), b"untouched");
-    assert_eq!(names(&everything(parent.path())).len(), 2 + 7, "outside, stop, and the set");
+    assert_eq!(names(&everything(parent.path())).len(), 2 + 8, "outside, stop, and the set");
 }
 
 /// Tries until it is told to stop; prints what succeeded and how often it tried.

@@ -1,0 +1,250 @@
+//! The agent's life once its files are in place.
+//!
+//! ```text
+//! the control plane ◄─ renewed at 70 % of life ── identity ──► every call below
+//!                   ── Watch ──► watch: pushes, revocation
+//!                   ◄─ FetchNamed ── with ◄──┬── local: the session's own processes
+//!                   ◄─ Report ── ledger ◄────┴── leaks, also from who redacts the journal
+//! ```
+//!
+//! Each of these waits for itself alone: a control plane that does not answer holds up neither the session nor its logs.
+
+use std::{
+    convert::Infallible,
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::unistd::Gid;
+use time::OffsetDateTime;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use tonic::Code;
+
+use super::{
+    fetch::{self, Named},
+    files,
+    fingerprints::Fingerprints,
+    kept::{Enrolled, Keeper},
+    leaks::{Leak, Ledger},
+    local::{self, Refused, Request, With},
+    notify,
+    proof::Proof,
+    report, retry,
+    runtime_dir::RuntimeDir,
+    watch::Pushes,
+};
+use crate::{
+    client::{self, Credentials, Error},
+    domain::{boot::BootPolicy, identity::Identity, name::SecretName, value::Delivery},
+    memory::Rung,
+};
+
+/// How long leaks are gathered before they are told, and how long after that failed.
+const GATHER: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(30);
+/// In one report.
+const MOST: usize = 200;
+
+/// What it takes to speak as this session.
+pub struct Identified {
+    pub own: Identity,
+    pub address: String,
+    pub boot: BootPolicy,
+    /// The newest.
+    pub credentials: watch::Sender<Arc<Credentials>>,
+}
+
+impl Identified {
+    pub fn new(Enrolled { credentials, address, boot }: Enrolled, own: Identity) -> Self {
+        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)) }
+    }
+
+    pub async fn connect(&self) -> Result<tonic::transport::Channel, Error> {
+        let credentials = self.credentials.borrow().clone();
+        client::connect_as(&self.address, &credentials).await
+    }
+}
+
+/// Where the files are, and what may be known of them.
+pub struct Place<'a> {
+    pub dir: &'a RuntimeDir,
+    pub group: Option<Gid>,
+    pub floor: Rung,
+}
+
+/// Never ends by itself. `leaks` is both ends: whoever redacts has the one, this keeps the other.
+pub async fn serve(
+    identified: &Identified,
+    keeper: &mut Keeper,
+    place: &Place<'_>,
+    (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    pushes: Pushes<'_>,
+    proof: Proof,
+    summary: &str,
+) -> Infallible {
+    let (asked, requests) = mpsc::channel(32);
+    let served = async {
+        match local::serve(&local::path(place.dir.path()), place.group, asked) {
+            Ok(serving) => serving.await,
+            Err(error) => tracing::warn!(%error, "the session's processes can't be served: no exec --with, no counts"),
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        never = served => never,
+        never = renew(identified, keeper, summary) => never,
+        never = pushes.watch(identified, place) => never,
+        never = answer(identified, place, requests, found) => never,
+        never = proof.tell(identified, place.dir.path()) => never,
+        never = tell(identified, leaks) => never,
+    }
+}
+
+/// Renews for as long as the control plane does.
+async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> Infallible {
+    let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
+    loop {
+        let credentials = identified.credentials.borrow().clone();
+        tokio::time::sleep(left(credentials.renew_at())).await;
+        let end = Instant::now() + left(credentials.not_after);
+        let renewed = retry::until(Some(end), "renewing the identity", async || {
+            let channel = client::connect_as(&identified.address, &credentials).await?;
+            client::renew(channel, &credentials, OffsetDateTime::now_utc()).await
+        });
+        match renewed.await {
+            Ok(fresh) => {
+                keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot)));
+                identified.credentials.send_replace(Arc::new(fresh));
+            }
+            // `watch` is told the same, and does what there is to do.
+            Err(Error::Status(status)) if status.code() == Code::Unauthenticated => {
+                return std::future::pending().await;
+            }
+            Err(error) => {
+                // The session keeps what it has; whether it may have more is the control plane's to say.
+                tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
+                notify::status(&format!("degraded: {error}; {summary}"));
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// Answers the session's own processes.
+async fn answer(
+    identified: &Identified,
+    place: &Place<'_>,
+    mut requests: mpsc::Receiver<Request>,
+    found: &mpsc::Sender<Leak>,
+) -> Infallible {
+    loop {
+        match requests.recv().await {
+            Some(Request::Leaks(leaks)) => {
+                for leak in leaks {
+                    // Full only while the control plane can't be told: then a count is lost rather than the session held up.
+                    let _ = found.try_send(leak);
+                }
+            }
+            Some(Request::With { names, peer, reply }) => {
+                let lent = lend(identified, place, &names).await;
+                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                match &lent {
+                    Ok(_) => {
+                        tracing::info!(secrets = names.join(" "), uid = peer.uid, pid = peer.pid, "lent to a command")
+                    }
+                    Err(refused) => {
+                        tracing::info!(
+                            secrets = names.join(" "),
+                            uid = peer.uid,
+                            pid = peer.pid,
+                            why = refused.message,
+                            "not lent"
+                        );
+                    }
+                }
+                let _ = reply.send(lent);
+            }
+            None => return std::future::pending().await,
+        }
+    }
+}
+
+/// Secrets for one command: what it gets, and what its output is filtered by.
+async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) -> Result<With, Refused> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let channel = identified.connect().await.map_err(refused)?;
+    let Named { entries, .. } =
+        fetch::fetch_named(channel, &identified.own, &names, place.floor).await.map_err(refused)?;
+    if let Some(entry) = entries.iter().find(|entry| entry.delivery == Delivery::File) {
+        return Err(Refused {
+            message: format!(
+                "`{}` is delivered as a file, which can't be lent to one command; deliver it as a variable, or install it",
+                entry.name
+            ),
+            code: "file".into(),
+        });
+    }
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries, None).map_err(refused)?;
+    let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
+    let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
+    let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;
+    Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
+}
+
+fn refused(error: Error) -> Refused {
+    let code = match &error {
+        Error::Status(status) if status.code() == Code::NotFound => "not_found",
+        Error::Status(_) => "refused",
+        _ if error.is_unreachable() => "unavailable",
+        _ => "failed",
+    };
+    Refused { message: error.to_string(), code: code.into() }
+}
+
+fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
+    let made = || {
+        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+        let mut file = File::from(nix::sys::memfd::memfd_create("keyfob-fingerprints", flags)?);
+        file.write_all(bytes)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok::<_, std::io::Error>(file.into())
+    };
+    made().map_err(|e| Error::Local(format!("the fingerprints: {e}")))
+}
+
+/// Tells the control plane what leaked, some time after it is found.
+async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>) -> Infallible {
+    let mut ledger = Ledger::default();
+    let mut wait = GATHER;
+    loop {
+        if ledger.is_empty() {
+            wait = GATHER;
+            match leaks.recv().await {
+                Some(leak) => ledger.add(leak),
+                None => return std::future::pending().await,
+            }
+        }
+        let due = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => break,
+                Some(leak) = leaks.recv() => ledger.add(leak),
+            }
+        }
+        while !ledger.is_empty() {
+            let taken = ledger.take(MOST);
+            if let Err(error) = report::send(identified.connect(), None, &taken).await {
+                tracing::warn!(%error, "the control plane was not told of leaks; it will be");
+                taken.into_iter().for_each(|leak| ledger.add(leak));
+                wait = AGAIN;
+                break;
+            }
+        }
+    }
+}
