@@ -207,9 +207,11 @@ fn what_filters_keeps_no_copy() {
     let needles: Needles = values.iter().flat_map(|(name, value)| windows(name, value.as_bytes())).collect();
     // Once more for each line that it is told; at last without an end.
     let print = "for i in 0 1 2 3 4; do n=VALUE_$i; printf 'a %s z\\n' \"${!n}\"; done";
-    // A stream's last bytes are needed for what comes next, so what ends it holds no value.
-    let script =
-        format!("while read line; do {print}; printf '%01000d\\nprinted\\n' 0; done; while :; do {print}; done");
+    // A stream's last bytes are needed for what comes next, and a value's until none of its longer forms can end any more:
+    // what ends it holds no value.
+    let script = format!(
+        "while read line; do {print}; printf '%020000d\\nprinted\\n' 0; done; while :; do {print}; printf '%040000d\\n' 0; done"
+    );
     let command = ["bash", "-c", &script];
 
     let mut exec = session.exec(&[], &command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -225,7 +227,7 @@ fn what_filters_keeps_no_copy() {
     }
     let outer = exec.id();
     wait_for(|| scan(outer, &needles).is_empty()); // as soon as it waits for more
-    assert_eq!(scan(children(outer)[0], &needles).len(), needles.len(), "the command, which has them");
+    assert!(scan(children(outer)[0], &needles).len() >= needles.len(), "the command, which has them");
     drop(stdin);
     // Nobody reads: it stands in the midst of a write.
     blocked(outer);
@@ -246,7 +248,8 @@ fn what_filters_keeps_no_copy() {
         }
     }
     wait_for(|| scan(redact.id(), &needles).is_empty());
-    let feeding = std::thread::spawn(move || while stdin.write_all(lines.as_bytes()).is_ok() {});
+    let feeding =
+        std::thread::spawn(move || while stdin.write_all(format!("{lines}{:040000}\n", 0).as_bytes()).is_ok() {});
     blocked(redact.id());
     within_a_buffer(redact.id(), &needles);
     redact.kill().unwrap();
@@ -264,7 +267,7 @@ fn what_filters_keeps_no_copy() {
     let [monitor] = children(outer)[..] else { panic!("one child") };
     wait_for(|| scan(outer, &needles).is_empty());
     assert_eq!(scan(monitor, &needles), BTreeMap::new(), "the monitor");
-    assert_eq!(scan(children(monitor)[0], &needles).len(), needles.len(), "the command, which has them");
+    assert!(scan(children(monitor)[0], &needles).len() >= needles.len(), "the command, which has them");
 }
 
 fn children(pid: u32) -> Vec<u32> {
