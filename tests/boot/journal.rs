@@ -213,8 +213,11 @@ pub async fn sessions_and_services(kind: Kind) {
         "systemd-run -q --wait --unit=in-namespace --uid=zoe -p LogNamespace=keyfob -p SyslogIdentifier=in-namespace \
          sh -c 'cat /run/value; logger -t in-namespace -f /run/value; sleep 0.5'",
     );
-    let units = BTreeMap::from([("in-namespace.service".to_owned(), 2)]);
-    assert_eq!(field(&mut machine, "in-namespace", "_SYSTEMD_UNIT"), units);
+    // logger is gone before the redactor has even started.
+    let mut units = field(&mut machine, "in-namespace", "_SYSTEMD_UNIT");
+    assert!(units.remove("in-namespace.service").is_some_and(|right| right >= 1), "{units:?}");
+    units.remove("");
+    assert_eq!(units, BTreeMap::new(), "no unit but its own");
     assert_eq!(
         field(&mut machine, "in-namespace", "MESSAGE"),
         BTreeMap::from([("value [keyfob:LOADED]".to_owned(), 2)])
@@ -249,8 +252,8 @@ pub async fn sessions_and_services(kind: Kind) {
     let pid = machine.ok("systemctl show -P MainPID keyfob-redact");
     for _ in 0..10 {
         let said = machine.ok(&format!("kill -STOP {pid}; {}; kill -CONT {pid}", scan(&pid)));
-        let (count, span) = found(&said);
-        assert!(count == 0 || span < 300 * 1024, "{said}");
+        // A piece of lines has 200 of them, and is read, masked and sent.
+        assert!(found(&said).0 < 1_000, "{said}");
     }
     wait(&mut machine);
     machine.ok("journalctl --sync; sleep 0.2");
