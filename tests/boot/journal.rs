@@ -191,12 +191,15 @@ pub async fn sessions_and_services(kind: Kind) {
     // A session: what is typed there, what its user's systemd starts.
     for (identifier, command) in [
         ("by-logger", "logger -t by-logger -f /run/value; sleep 0.3"),
-        ("by-cat", "systemd-cat -t by-cat sh -c 'cat /run/value; sleep 0.3'"),
+        ("by-cat", "systemd-cat -t by-cat sh -c 'read line </run/value; echo \"$line\"; sleep 0.3'"),
         (
             "by-native",
             "printf 'MESSAGE=value %s\\nSYSLOG_IDENTIFIER=by-native\\n' $(cut -d' ' -f2 /run/value) | logger --journald",
         ),
-        ("by-user", "systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'cat /run/value; sleep 0.3'"),
+        (
+            "by-user",
+            "systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'read line </run/value; echo \"$line\"; sleep 0.3'",
+        ),
     ] {
         let (code, printed) = machine.ssh("alice", command);
         assert_eq!(code, 0, "{command}: {printed}");
