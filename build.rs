@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 8] = ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent"];
+    const FILES: [&str; 9] =
+        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "fleet"];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
     const SECRET: [&str; 9] = [
@@ -32,7 +33,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("calls.rs"), calls(&compiler.file_descriptor_set()))?;
     tonic_prost_build::configure()
         .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
-        .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
+        .build_server(["SERVER", "AGENT"].iter().any(|f| std::env::var_os(format!("CARGO_FEATURE_{f}")).is_some()))
         .bytes(".keyfob.v1.BundleEntry.value")
         .bytes(".keyfob.v1.FetchResponse.ciphertext")
         .bytes(".keyfob.v1.FetchNamedResponse.ciphertext")
