@@ -17,7 +17,7 @@ pub mod calls {
 
 use std::fmt;
 
-use crate::domain::{boot, identity, report, resolve, value};
+use crate::domain::{boot, identity, redaction, report, resolve, value};
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -164,6 +164,16 @@ impl v1::Phase {
             Self::Degraded => Some(report::Phase::Degraded),
             Self::Refused => Some(report::Phase::Refused),
             Self::Failed => Some(report::Phase::Failed),
+        }
+    }
+}
+
+impl From<redaction::Strength> for v1::RedactionStrength {
+    fn from(strength: redaction::Strength) -> Self {
+        match strength {
+            redaction::Strength::NotRedactable => Self::NotRedactable,
+            redaction::Strength::Weak => Self::Weak,
+            redaction::Strength::Strong => Self::Strong,
         }
     }
 }

@@ -37,6 +37,7 @@ pub struct Fetched {
 }
 
 /// Secrets that were asked for by name, opened and checked: those and no others, in the order of their variables.
+#[allow(dead_code, reason = "read by whoever serves `exec --with` on the agent's socket")]
 pub struct Named {
     pub entries: Vec<Entry>,
     /// What protects the values' memory.

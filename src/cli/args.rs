@@ -73,6 +73,16 @@ pub enum Noun {
     /// Every variable with its origin and version, what it overrides, and what is left out with the reason. Never a value.
     #[command(after_help = "Examples:\n  keyfob preview\n  keyfob preview --as alice --environment staging")]
     Preview(Preview),
+    /// Show which secrets were printed in sessions, and masked there
+    ///
+    /// Redactors in the VMs count what they mask and tell it here: which version, in which session, by which unit, in which
+    /// form; never the text around it. You see the leaks of your private secrets, and of shared ones those in your own
+    /// sessions; admins see those of shared secrets everywhere. A value that was printed may stand unmasked elsewhere: get a
+    /// new one from whoever issued it, and save it with `keyfob secret rotate NAME`.
+    #[command(
+        after_help = "Examples:\n  keyfob leaks\n  keyfob leaks --secret db-url --since 7d\n  keyfob leaks -o json | jq -r '.[] | select(.current) | .name' | sort -u"
+    )]
+    Leaks(Leaks),
     /// Environments: non-sensitive variables with a version history
     #[command(subcommand, visible_alias = "environment")]
     Env(Env),
@@ -179,7 +189,7 @@ pub enum Secret {
         after_help = "Examples:\n  keyfob secret list\n  keyfob secret list openai\n  keyfob secret list --shared -o json | jq -r '.[].variable'"
     )]
     List(SecretList),
-    /// Show one secret: what it is, its versions, what it overrides, which sessions got it
+    /// Show one secret: what it is, its versions, what it overrides, which sessions got it, where it was printed
     Show(SecretShow),
     /// Change a secret's description, auto-install or variable; not its value
     #[command(
@@ -320,6 +330,22 @@ pub struct Preview {
     /// The environment
     #[arg(long, short, value_name = "ENV", default_value = "default")]
     pub environment: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Leaks {
+    /// Only of secrets of this name
+    #[arg(long, value_name = "NAME")]
+    pub secret: Option<String>,
+    /// Only of private secrets
+    #[arg(long, conflicts_with = "shared")]
+    pub private: bool,
+    /// Only of shared secrets
+    #[arg(long)]
+    pub shared: bool,
+    /// Only what was printed since then: how long ago (`30m`, `24h`, `7d`) or when (`2026-01-31`, `2026-01-31T10:00:00Z`)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

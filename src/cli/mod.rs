@@ -2,7 +2,7 @@
 //! code ([`failure`]).
 //!
 //! ```text
-//! argv -> args -> verb (secret, environment, session, user, audit, login) -> remote (connected, renewed) -> server
+//! argv -> args -> verb (secret, leaks, environment, session, user, audit, login) -> remote (connected, renewed) -> server
 //!                  │ values: input, from a prompt, a pipe or a file; sealed in remote
 //!                  └ results: views -> output
 //! ```
@@ -22,6 +22,7 @@ mod failure;
 mod home;
 mod import;
 mod input;
+mod leaks;
 mod login;
 mod output;
 mod pages;
@@ -104,6 +105,10 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
         }
         Noun::Whoami => user::whoami(&connect(out).await?, out).await?,
         Noun::Preview(args) => secret::preview(&connect(out).await?, out, args).await?,
+        Noun::Leaks(args) => {
+            let filter = leaks::filter(&args)?;
+            leaks::list(&connect(out).await?, out, filter).await?
+        }
         Noun::Env(verb) => environment::run(&connect(out).await?, out, verb).await?,
         Noun::Session(verb) => {
             let remote = connect(out).await?;

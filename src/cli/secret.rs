@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{
     args::{self, SecretCreate, SecretDelete, SecretEdit, SecretList, SecretRotate, SecretShow},
     failure::{Done, Failure},
-    input,
+    input, leaks,
     output::Out,
     remote::Remote,
     views,
@@ -85,10 +85,12 @@ pub async fn list(remote: &Remote, out: &Out, args: SecretList) -> Done {
 pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
     let found = get(remote, &args.secret).await?;
     let secret = found.secret.unwrap_or_default();
+    let leaks = leaks::of(remote, &secret).await?;
     if out.is_json() {
         return out.json(&views::with(
             views::secret(&secret),
             [
+                ("leaks", leaks.iter().map(leaks::leak).collect::<Vec<Json>>().into()),
                 ("versions", found.versions.iter().map(views::secret_version).collect::<Vec<Json>>().into()),
                 ("deliveries", found.deliveries.iter().map(views::delivered).collect::<Vec<Json>>().into()),
             ],
@@ -107,7 +109,8 @@ pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
     out.table(["VERSION", "SAVED", "BY", "REPLACED"], &versions)?;
     out.line("")?;
     if found.deliveries.is_empty() {
-        return out.line("no session got it yet");
+        out.line("no session got it yet")?;
+        return leaks::section(out, &secret, &leaks);
     }
     let deliveries: Vec<_> = found
         .deliveries
@@ -122,7 +125,8 @@ pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
             ]
         })
         .collect();
-    out.table(["SESSION", "USER", "GOT VERSION", "AT", "LIVE"], &deliveries)
+    out.table(["SESSION", "USER", "GOT VERSION", "AT", "LIVE"], &deliveries)?;
+    leaks::section(out, &secret, &leaks)
 }
 
 pub async fn edit(remote: &Remote, out: &Out, args: SecretEdit) -> Done {

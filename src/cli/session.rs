@@ -77,12 +77,18 @@ pub async fn list(remote: &Remote, out: &Out, args: SessionList) -> Done {
                 environment,
                 views::session_state(s.state()).into(),
                 s.agent.as_ref().map_or("-", |a| views::phase(a.phase())).into(),
+                views::redaction(s),
                 views::short_time(&s.created_at),
                 views::short_time(&s.fetched_at),
             ]
         })
         .collect();
-    out.table(["SESSION", "USER", "ENVIRONMENT", "STATE", "PHASE", "CREATED", "FETCHED"], &rows)
+    out.table(["SESSION", "USER", "ENVIRONMENT", "STATE", "PHASE", "REDACTION", "CREATED", "FETCHED"], &rows)?;
+    match sessions.iter().filter(|s| views::redaction_failed(s)).count() {
+        0 => {}
+        n => out.warn(&format!("what {n} of these print is not redacted as it should be: keyfob session show SESSION")),
+    }
+    Ok(())
 }
 
 pub async fn show(remote: &Remote, out: &Out, id: &str) -> Done {
@@ -127,7 +133,11 @@ fn shown(session: Option<v1::Session>, out: &Out) -> Done {
         ("ended", views::short_time(&s.ended_at)),
     ];
     fields.extend(views::agent_fields(&s));
-    out.fields(&fields)
+    out.fields(&fields)?;
+    if views::redaction_failed(&s) {
+        out.warn("what this session prints is not redacted as it should be");
+    }
+    Ok(())
 }
 
 fn changed(done: &str, session: Option<v1::Session>, out: &Out) -> Done {

@@ -76,7 +76,18 @@ pub fn secret(s: &v1::Secret) -> Json {
             v1::Precedence::OverridesShared => Some("overrides_shared"),
             v1::Precedence::OverriddenByPrivate => Some("overridden_by_private"),
         },
+        "strength": strength(s.strength()),
     })
+}
+
+/// How well it can be redacted from logs; null where nobody judged it.
+fn strength(s: v1::RedactionStrength) -> Option<&'static str> {
+    match s {
+        v1::RedactionStrength::Unspecified => None,
+        v1::RedactionStrength::NotRedactable => Some("not_redactable"),
+        v1::RedactionStrength::Weak => Some("weak"),
+        v1::RedactionStrength::Strong => Some("strong"),
+    }
 }
 
 pub const SECRET_HEADS: [&str; 7] = ["NAME", "VARIABLE", "VISIBILITY", "AUTO", "VERSION", "UPDATED", "NOTE"];
@@ -85,6 +96,9 @@ pub fn secret_row(s: &v1::Secret) -> [String; 7] {
     let mut notes = vec![precedence_note(s.precedence())];
     if s.delivery() == v1::Delivery::File {
         notes.push("as a file");
+    }
+    if s.strength() == v1::RedactionStrength::NotRedactable {
+        notes.push("not redactable");
     }
     notes.retain(|n| !n.is_empty());
     [
@@ -115,6 +129,18 @@ pub fn secret_fields(s: &v1::Secret) -> Vec<(&'static str, String)> {
         ("updated", short_time(&s.updated_at)),
         ("rotated", short_time(&s.rotated_at)),
         ("precedence", precedence_note(s.precedence()).into()),
+        (
+            "redaction",
+            match s.strength() {
+                v1::RedactionStrength::Unspecified => "",
+                v1::RedactionStrength::NotRedactable => {
+                    "not redactable: too short or too common to be masked in what sessions print"
+                }
+                v1::RedactionStrength::Weak => "weak: masked, but a dump of a redactor's memory could give it away",
+                v1::RedactionStrength::Strong => "strong",
+            }
+            .into(),
+        ),
         ("id", s.id.clone()),
     ]
 }
@@ -133,6 +159,7 @@ pub fn secret_version(v: &v1::SecretVersion) -> Json {
         "created_by": v.created_by,
         "created_at": time(&v.created_at),
         "replaced_at": time(&v.replaced_at),
+        "strength": strength(v.strength()),
     })
 }
 
@@ -262,6 +289,7 @@ pub fn session(s: &v1::Session) -> Json {
             "bundle_version": some(&a.bundle_version),
             "memory": some(&a.memory_rung),
             "files": some(&a.files_rung),
+            "redaction": some(&a.redaction),
             "last_error": some(&a.last_error),
             "last_error_hidden": error_hidden(a),
             "version": some(&a.agent_version),
@@ -274,13 +302,27 @@ pub fn phase(p: v1::Phase) -> &'static str {
     p.to_domain().map_or("unknown", |phase| phase.as_str())
 }
 
+/// The beginning of what its agent says of redaction, loud where that is bad news.
+pub fn redaction(s: &v1::Session) -> String {
+    let said = s.agent.as_ref().map_or("", |a| &a.redaction);
+    match said.split([':', ' ']).next().unwrap_or_default() {
+        "" => "-".into(),
+        _ if redaction_failed(s) => "FAILED".into(),
+        word => word.into(),
+    }
+}
+
+pub fn redaction_failed(s: &v1::Session) -> bool {
+    s.agent.as_ref().is_some_and(|a| a.redaction.starts_with("failed"))
+}
+
 /// Its agent reported an error that may name a secret, and whoever asks may not know of it.
 fn error_hidden(a: &v1::AgentStatus) -> bool {
     a.last_error_names && a.last_error.is_empty()
 }
 
 /// What its agent reported; empty before the first report.
-pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
+pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 8] {
     let a = s.agent.clone().unwrap_or_default();
     let error =
         if error_hidden(&a) { "(may name a secret: the session's user sees it)".to_owned() } else { a.last_error };
@@ -289,6 +331,7 @@ pub fn agent_fields(s: &v1::Session) -> [(&'static str, String); 7] {
         ("installed", a.bundle_version),
         ("memory", a.memory_rung),
         ("files", a.files_rung),
+        ("redaction", a.redaction),
         ("last error", error),
         ("agent", a.agent_version),
         ("reported", short_time(&s.reported_at)),

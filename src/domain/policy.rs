@@ -12,11 +12,18 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     BundleDeliver,
+    /// Secrets by name, for one command.
+    BundleDeliverNamed,
     SecretCreate,
     SecretRead,
     SecretUpdate,
     SecretRotate,
     SecretDelete,
+    /// A session's word that a value of its was printed.
+    SecretLeak,
+    LeakRead,
+    /// Leaks of shared secrets in anybody's sessions.
+    LeakReadAll,
     BundlePreview,
     EnvironmentRead,
     EnvironmentCreate,
@@ -40,11 +47,15 @@ impl Action {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BundleDeliver => "bundle.deliver",
+            Self::BundleDeliverNamed => "bundle.deliver_named",
             Self::SecretCreate => "secret.create",
             Self::SecretRead => "secret.read",
             Self::SecretUpdate => "secret.update",
             Self::SecretRotate => "secret.rotate",
             Self::SecretDelete => "secret.delete",
+            Self::SecretLeak => "secret.leaked",
+            Self::LeakRead => "leak.read",
+            Self::LeakReadAll => "leak.read_all",
             Self::BundlePreview => "bundle.preview",
             Self::EnvironmentRead => "environment.read",
             Self::EnvironmentCreate => "environment.create",
@@ -164,6 +175,10 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
             Target::Session { id, .. } if is_session(caller, id) => Allow,
             _ => Forbid("only a session's own agent fetches its bundle"),
         },
+        A::BundleDeliverNamed => match target {
+            Target::Session { id, .. } if is_session(caller, id) => Allow,
+            _ => Forbid("only a session's own agent fetches its secrets"),
+        },
         A::SecretCreate if person => Allow,
         A::SecretCreate => Forbid("only members and admins keep secrets"),
         A::SecretRead | A::SecretUpdate | A::SecretRotate | A::SecretDelete => match target {
@@ -192,6 +207,15 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
             }
             _ => Hide,
         },
+        A::SecretLeak => match target {
+            Target::Session { id, .. } if is_session(caller, id) => Allow,
+            _ => Forbid("only a session's own agent reports its leaks"),
+        },
+        // The store gives everyone those of their own private secrets, and members those of shared ones in their own sessions.
+        A::LeakRead if person => Allow,
+        A::LeakRead => Hide,
+        A::LeakReadAll if admin => Allow,
+        A::LeakReadAll => Hide,
         A::BundlePreview => match target {
             Target::User { name } if caller.user() == Some(name) || admin => Allow,
             // Members may list users, so there is nothing to hide.
@@ -322,6 +346,12 @@ mod tests {
             (SecretDelete, "alice's private", secret(Some("alice"), "user/alice"), "a....."),
             (SecretDelete, "alice's shared", secret(None, "user/alice"), "afa..."),
             (SecretDelete, "nothing", absent(), "......"),
+            (BundleDeliverNamed, "alice's session S1", session(S1, Some("alice")), "fffffa"),
+            (BundleDeliverNamed, "another session", session(S2, Some("alice")), "ffffff"),
+            (SecretLeak, "alice's session S1", session(S1, Some("alice")), "fffffa"),
+            (SecretLeak, "another session", session(S2, Some("alice")), "ffffff"),
+            (LeakRead, "the list", org(), "aaa..."),
+            (LeakReadAll, "the list", org(), "..a..."),
             (BundlePreview, "alice", Target::User { name: user("alice") }, "afafff"),
             (EnvironmentRead, "default", env(), "aaaa.."),
             (EnvironmentRead, "nothing", absent(), "......"),

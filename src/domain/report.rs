@@ -1,10 +1,12 @@
-//! How a session's agent says it is. The control plane parses it at the door: whoever holds a session's key may say anything.
+//! How a session's agent says it is, and what it says was masked in the session's logs. The control plane parses it at the
+//! door: whoever holds a session's key may say anything.
 
 use std::fmt;
 
 use super::{
     name::Id,
     plain::{is_plain, plain},
+    variable::Variable,
 };
 
 /// Where an agent stands.
@@ -48,11 +50,73 @@ pub struct Report {
     pub bundle: Option<Id>,
     pub memory_rung: Line<32>,
     pub files_rung: Line<32>,
+    /// What became of the canary in the session's logs.
+    pub redaction: Line<200>,
     pub last_error: Line<500>,
     /// The last error may name a secret or its variable.
     pub last_error_names: bool,
     pub agent_version: Line<32>,
 }
+
+/// How many leaks one report may have.
+pub const MAX_LEAKS: usize = 200;
+
+/// A value of a session that was found, and masked, in what one unit wrote; and how often since the last report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leak {
+    pub variable: Variable,
+    /// Whose leak it is: versions are unique, and a secret may have had another variable when it was delivered.
+    pub version: Line<64>,
+    pub form: Line<32>,
+    /// Empty where it is not known: a process may be gone by the time its line is read.
+    pub unit: Line<255>,
+    pub count: u64,
+}
+
+/// What of a leak can't be kept. Holds nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadLeak(&'static str);
+
+impl fmt::Display for BadLeak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a leak's {}", self.0)
+    }
+}
+
+impl std::error::Error for BadLeak {}
+
+impl Leak {
+    pub fn parse(variable: &str, version: &str, form: &str, unit: &str, count: u64) -> Result<Self, BadLeak> {
+        fn line<const MAX: usize>(given: &str, bad: &'static str) -> Result<Line<MAX>, BadLeak> {
+            Line::parse(given).ok().filter(|line| !line.as_str().is_empty()).ok_or(BadLeak(bad))
+        }
+        Ok(Self {
+            variable: Variable::parse(variable).map_err(|_| BadLeak("variable is none"))?,
+            version: line(version, "version is not 1 to 64 bytes of plain text")?,
+            form: line(form, "form is not 1 to 32 bytes of plain text")?,
+            unit: Line::parse(unit).map_err(|_| BadLeak("unit is not up to 255 bytes of plain text"))?,
+            count: Some(count).filter(|count| *count > 0).ok_or(BadLeak("count is 0"))?,
+        })
+    }
+
+    /// What the agent itself put into the logs, to see whether it is masked there.
+    pub fn is_canary(&self) -> bool {
+        self.variable.as_str() == CANARY
+    }
+}
+
+/// No secret can have it: our own variables are reserved.
+pub const CANARY: &str = "KEYFOB_CANARY";
+
+/// Whether a count that has grown is worth an entry in the audit log: the first time, and with every decimal digit more. A
+/// session may repeat itself as often as it likes.
+pub fn is_news(before: u64, after: u64) -> bool {
+    before == 0 || after.ilog10() > before.ilog10()
+}
+
+/// How many phase changes of a session are put on record within an hour; further ones are kept, not recorded.
+pub const MAX_PHASES: u64 = 20;
+pub const PHASE_HOUR: i64 = 3_600 * 1_000_000;
 
 /// Up to so many bytes that a terminal prints as they stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,6 +175,50 @@ mod tests {
             assert_eq!(Phase::parse(phase.as_str()), Some(phase));
         }
         assert_eq!(Phase::parse(""), None);
+    }
+
+    #[test]
+    fn leaks() {
+        let long = |n| "x".repeat(n);
+        for (variable, version, form, unit, count, bad) in [
+            ("DB_URL", "v1", "raw", "nginx.service", 1, None),
+            ("DB_URL", &*long(64), &*long(32), &*long(255), u64::MAX, None),
+            ("db url", "v1", "raw", "u", 1, Some("variable")),
+            ("", "v1", "raw", "u", 1, Some("variable")),
+            ("DB_URL", "", "raw", "u", 1, Some("version")),
+            ("DB_URL", &*long(65), "raw", "u", 1, Some("version")),
+            ("DB_URL", "v1", "", "u", 1, Some("form")),
+            ("DB_URL", "v1", &*long(33), "u", 1, Some("form")),
+            ("DB_URL", "v1", "raw", "", 1, None),
+            ("DB_URL", "v1", "raw", &*long(256), 1, Some("unit")),
+            ("DB_URL", "v1", "raw", "a\nb", 1, Some("unit")),
+            ("DB_URL", "v1", "raw", "\u{1b}[2J", 1, Some("unit")),
+            ("DB_URL", "v1", "raw", "u", 0, Some("count")),
+        ] {
+            let found = Leak::parse(variable, version, form, unit, count).map_err(|e| e.to_string());
+            match bad {
+                None => assert!(found.is_ok(), "{found:?}"),
+                Some(what) => assert!(found.as_ref().is_err_and(|e| e.contains(what)), "{what}: {found:?}"),
+            }
+        }
+        assert!(Leak::parse("KEYFOB_CANARY", "v", "raw", "u", 1).unwrap().is_canary());
+        assert!(crate::domain::reserved::class_of(&Variable::parse(CANARY).unwrap()).is_some());
+    }
+
+    #[test]
+    fn news() {
+        for (before, after, news) in [
+            (0, 1, true),
+            (0, 1_000, true),
+            (1, 2, false),
+            (1, 9, false),
+            (9, 10, true),
+            (10, 99, false),
+            (99, 1_000, true),
+            (u64::MAX - 1, u64::MAX, false),
+        ] {
+            assert_eq!(is_news(before, after), news, "{before} -> {after}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::redaction::Strength;
+
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
 /// All values of one bundle together, in bytes.
@@ -118,6 +120,11 @@ pub fn check_text(bytes: &[u8]) -> Result<(), Unfit> {
     let text = std::str::from_utf8(bytes).map_err(|_| Unfit::NotUtf8)?;
     let noncharacter = |c: char| matches!(c as u32, 0xfdd0..=0xfdef) || c as u32 & 0xfffe == 0xfffe;
     if text.chars().any(noncharacter) { Err(Unfit::Noncharacter) } else { Ok(()) }
+}
+
+/// How well logs can be kept free of it.
+pub fn strength(bytes: &[u8]) -> Strength {
+    if bytes.trim_ascii().len() < 8 { Strength::NotRedactable } else { Strength::Strong }
 }
 
 /// Things worth telling whoever saves a value. They stop nothing.

@@ -1,5 +1,5 @@
-//! What a session's agent calls. Fetch: the bundle, assembled, put on record, sealed, in this order; the values are wiped when
-//! the seal is on. Report: how the agent is.
+//! What a session's agent calls. Fetch and FetchNamed: values assembled, put on record, sealed, in this order, and wiped when
+//! the seal is on. What it reports is in [`super::report`].
 
 use std::sync::Arc;
 
@@ -8,24 +8,27 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{App, convert::detail, credential};
+use super::{App, convert::detail, credential, report};
 use crate::{
     domain::{
         identity::{Caller, Identity, Subject},
-        name::{Id, OrgName},
+        name::{Id, OrgName, SecretName},
         policy::{Action, Target, decide},
-        report::{Line, Report},
+        resolve,
     },
     seal::{self, Purpose},
     server::{
         error::Error,
-        store::{Bundle, Credential, SessionRow, Tx},
+        store::{Bundle, Credential, Detail, Grant, SessionRow, Tx},
     },
     wire::v1::{
-        AgentStatus, BundleContents, BundleEntry, Delivery, FetchNamedRequest, FetchNamedResponse, FetchRequest,
-        FetchResponse, Origin, ReportRequest, ReportResponse, bundle_service_server::BundleService,
+        BundleContents, BundleEntry, Delivery, FetchNamedRequest, FetchNamedResponse, FetchRequest, FetchResponse,
+        Origin, ReportRequest, ReportResponse, bundle_service_server::BundleService,
     },
 };
+
+/// How many secrets one call may name.
+const MAX_NAMED: usize = 32;
 
 pub struct BundleCalls(pub Arc<App>);
 
@@ -34,35 +37,26 @@ impl BundleService for BundleCalls {
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchResponse>, Status> {
         let credential = credential(&request)?;
         let FetchRequest { public_key, nonce } = request.into_inner();
-        if nonce.len() != seal::NONCE_LEN {
-            return Err(Error::Invalid(format!("the nonce must have {} bytes", seal::NONCE_LEN)).into());
-        }
-        if public_key.len() != seal::PUBLIC_KEY_LEN {
-            return Err(Error::Invalid(seal::BadPublicKey.to_string()).into());
-        }
+        fits(&public_key, &nonce)?;
         let reader = credential.clone();
-        let assembled = self.0.store.read(move |tx| assemble(tx, &reader)).await;
-        let (session, bundle) = match assembled {
-            Ok(found) => found,
-            // What a reading job refuses must still go on record.
-            Err(error) if error.fact().is_some() => {
-                return Err(self
-                    .0
-                    .store
-                    .write::<()>(move |_| Err(error))
-                    .await
-                    .err()
-                    .unwrap_or(Error::Internal("a refusal got lost"))
-                    .into());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let assembled = self.0.store.read(move |tx| {
+            let (org, session) = reading(tx, &reader, Action::BundleDeliver)?;
+            let bundle = tx.assemble(&org, &session)?;
+            Ok((session, bundle))
+        });
+        let (session, bundle) = self.on_record(assembled.await).await?;
         let version = bundle.version.clone();
         let (mut message, items) = encode(&credential.identity, &session, bundle);
 
         let deliverer = credential.clone();
         let (id, bundle_id) = (session.id.clone(), version.clone());
-        let sequence = self.0.store.write(move |tx| deliver(tx, &deliverer, &id, &bundle_id, &items)).await?;
+        let sequence = self.0.store.write(move |tx| {
+            let facts = detail([("bundle", bundle_id.to_string()), ("secrets", items.len().to_string())]);
+            let grant = delivering(tx, &deliverer, &id, Action::BundleDeliver, facts)?;
+            tx.deliver(&grant, &id, &bundle_id, &items)?;
+            Ok(grant.sequence())
+        });
+        let sequence = sequence.await?;
 
         let purpose = Purpose::Bundle {
             org: credential.identity.org.as_str(),
@@ -82,93 +76,134 @@ impl BundleService for BundleCalls {
         }))
     }
 
-    async fn fetch_named(&self, _: Request<FetchNamedRequest>) -> Result<Response<FetchNamedResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn fetch_named(&self, request: Request<FetchNamedRequest>) -> Result<Response<FetchNamedResponse>, Status> {
+        let credential = credential(&request)?;
+        let FetchNamedRequest { names: asked, public_key, nonce } = request.into_inner();
+        fits(&public_key, &nonce)?;
+        let names = parse_names(&asked)?;
+        let reader = credential.clone();
+        let assembled = self.0.store.read(move |tx| {
+            let (org, session) = reading(tx, &reader, Action::BundleDeliverNamed)?;
+            let bundle = tx.assemble_named(&org, &session, &names)?;
+            Ok((session, bundle))
+        });
+        let (session, bundle) = self.on_record(assembled.await).await?;
+        let content = bundle.version.clone();
+        let facts = named_facts(&bundle);
+        let (mut message, items) = encode(&credential.identity, &session, bundle);
+
+        let (deliverer, id) = (credential.clone(), session.id.clone());
+        let sequence = self.0.store.write(move |tx| {
+            let grant = delivering(tx, &deliverer, &id, Action::BundleDeliverNamed, facts)?;
+            tx.deliver_named(&grant, &id, &content, &items)?;
+            Ok(grant.sequence())
+        });
+        let sequence = sequence.await?;
+
+        let purpose = Purpose::Named {
+            org: credential.identity.org.as_str(),
+            session: session.id.as_str(),
+            sequence,
+            nonce: &nonce,
+            names: &asked,
+        };
+        let encapsulated_key =
+            seal::seal(&public_key, &mut message, &purpose).map_err(|e| Error::Invalid(e.to_string()))?;
+        Ok(Response::new(FetchNamedResponse {
+            suite: seal::SUITE,
+            encapsulated_key,
+            ciphertext: Bytes::from(std::mem::take(&mut *message)), // ciphertext by now
+            sequence,
+        }))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let credential = credential(&request)?;
-        let status = request.into_inner().status.unwrap_or_default();
-        self.0.store.write(move |tx| keep(tx, &credential, status)).await?;
+        let request = request.into_inner();
+        self.0.store.write(move |tx| report::keep(tx, &credential, request)).await?;
         Ok(Response::new(ReportResponse {}))
     }
 }
 
-/// Whose agent it is, is the caller's certificate's to say; then what it says is looked at.
-fn keep(tx: &Tx<'_>, credential: &Credential, status: AgentStatus) -> Result<(), Error> {
-    let caller = tx.caller(credential)?;
-    let org = caller.org().clone();
-    let session = own_session(tx, &org, &caller)?;
-    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
-    let decision = decide(&caller, Action::SessionReport, &target);
-    let view = tx.view(&org, &decision, "session")?;
-    let session = session.ok_or_else(|| Error::not_found("session"))?;
-    let report = parse(status, &session.id)?;
-    if session.phase() == Some(report.phase) {
-        return tx.repeat_report(&view, &session, &report);
+impl BundleCalls {
+    /// What a reading job refuses must still go on record.
+    async fn on_record<T>(&self, assembled: Result<T, Error>) -> Result<T, Error> {
+        match assembled {
+            Err(error) if error.fact().is_some() => {
+                let refused = self.0.store.write::<()>(move |_| Err(error)).await.err();
+                Err(refused.unwrap_or(Error::Internal("a refusal got lost")))
+            }
+            other => other,
+        }
     }
-    let grant = tx.admit(&org, decision, "session", detail([("phase", report.phase.as_str().to_owned())]))?;
-    tx.change_phase(&grant, &session.id, &report)
 }
 
-fn parse(status: AgentStatus, own: &Id) -> Result<Report, Error> {
-    fn line<const MAX: usize>(what: &str, text: &str) -> Result<Line<MAX>, Error> {
-        Line::parse(text).map_err(|e| Error::Invalid(format!("{what} is {e}")))
+/// A key and nonce of the right sizes.
+fn fits(public_key: &[u8], nonce: &[u8]) -> Result<(), Error> {
+    if nonce.len() != seal::NONCE_LEN {
+        return Err(Error::Invalid(format!("the nonce must have {} bytes", seal::NONCE_LEN)));
     }
-    if !(status.session.is_empty() || status.session == own.as_str()) {
-        return Err(Error::Invalid("the report is on another session than the caller's own".into()));
+    if public_key.len() != seal::PUBLIC_KEY_LEN {
+        return Err(Error::Invalid(seal::BadPublicKey.to_string()));
     }
-    let bundle = match status.bundle_version.as_str() {
-        "" => None,
-        version => Some(Id::parse(version).map_err(|e| Error::Invalid(format!("bundle_version: {e}")))?),
-    };
-    Ok(Report {
-        phase: status
-            .phase()
-            .to_domain()
-            .ok_or_else(|| Error::Invalid("the report says no phase that is known".into()))?,
-        bundle,
-        memory_rung: line("memory_rung", &status.memory_rung)?,
-        files_rung: line("files_rung", &status.files_rung)?,
-        last_error: line("last_error", &status.last_error)?,
-        last_error_names: status.last_error_names,
-        agent_version: line("agent_version", &status.agent_version)?,
-    })
+    Ok(())
+}
+
+fn parse_names(asked: &[String]) -> Result<Vec<SecretName>, Error> {
+    if asked.is_empty() || asked.len() > MAX_NAMED {
+        return Err(Error::Invalid(format!("{} names; ask for 1 to {MAX_NAMED} secrets at once", asked.len())));
+    }
+    let mut names = Vec::new();
+    for name in asked {
+        let name = SecretName::parse(name).map_err(|e| Error::Invalid(e.to_string()))?;
+        if names.contains(&name) {
+            return Err(Error::Invalid(format!("`{name}` is asked for twice")));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Each secret's id and version; the names of shared ones, while a private one's is its owner's business.
+fn named_facts(bundle: &Bundle) -> Detail {
+    let (mut secrets, mut shared) = (Vec::new(), Vec::new());
+    for entry in &bundle.entries {
+        secrets.extend(entry.secret.as_ref().map(|id| format!("{id}@{}", entry.version)));
+        if entry.origin == resolve::Origin::Shared {
+            shared.push(entry.name.as_str());
+        }
+    }
+    let mut facts = detail([("secrets", secrets.join(" "))]);
+    if !shared.is_empty() {
+        facts.insert("shared", shared.join(" "));
+    }
+    facts
 }
 
 /// `None` for callers that are no session.
-fn own_session(tx: &Tx<'_>, org: &OrgName, caller: &Caller) -> Result<Option<SessionRow>, Error> {
+pub(super) fn own_session(tx: &Tx<'_>, org: &OrgName, caller: &Caller) -> Result<Option<SessionRow>, Error> {
     match &caller.identity.subject {
         Subject::Session(id) => tx.session(org, id),
         _ => Ok(None),
     }
 }
 
-fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle), Error> {
+/// The caller's session, once policy has allowed to look for what it is to get.
+fn reading(tx: &Tx<'_>, credential: &Credential, action: Action) -> Result<(OrgName, SessionRow), Error> {
     let caller = tx.caller(credential)?;
     let org = caller.org().clone();
     let session = own_session(tx, &org, &caller)?;
     let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
-    tx.view(&org, &decide(&caller, Action::BundleDeliver, &target), "session")?;
-    let session = session.ok_or_else(|| Error::not_found("session"))?;
-    let bundle = tx.assemble(&org, &session)?;
-    Ok((session, bundle))
+    tx.view(&org, &decide(&caller, action, &target), "session")?;
+    Ok((org, session.ok_or_else(|| Error::not_found("session"))?))
 }
 
 /// Asks again, in the transaction that puts the delivery on record: a session that was revoked meanwhile gets nothing.
-fn deliver(tx: &Tx<'_>, credential: &Credential, id: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<u64, Error> {
+fn delivering(tx: &Tx<'_>, credential: &Credential, id: &Id, action: Action, facts: Detail) -> Result<Grant, Error> {
     let caller = tx.caller(credential)?;
     let org = caller.org().clone();
     let session = tx.session(&org, id)?.ok_or_else(|| Error::not_found("session"))?;
-    let decision = decide(&caller, Action::BundleDeliver, &session.target());
-    let grant = tx.admit(
-        &org,
-        decision,
-        "session",
-        detail([("bundle", bundle.to_string()), ("secrets", items.len().to_string())]),
-    )?;
-    tx.deliver(&grant, id, bundle, items)?;
-    Ok(grant.sequence())
+    tx.admit(&org, decide(&caller, action, &session.target()), "session", facts)
 }
 
 /// The inner message in a buffer that is wiped, has room for the seal's tag, and never grows; and the secrets in it.

@@ -9,13 +9,14 @@ use zeroize::Zeroizing;
 use super::{
     App,
     convert::{detail, page_size, timestamp},
-    credential,
+    credential, import, leaks,
 };
 use crate::{
     domain::{
         identity::{Caller, Identity},
         name::{EnvironmentName, Id, OrgName, SecretName, UserName},
         policy::{Action, Target, decide},
+        redaction::Strength,
         resolve::Origin,
         value,
         variable::{Variable, variable_of},
@@ -31,7 +32,6 @@ use crate::{
 pub struct SecretCalls(pub Arc<App>);
 
 const MAX_DESCRIPTION: usize = 1_000;
-const MAX_IMPORT: usize = 1_000;
 
 #[tonic::async_trait]
 impl SecretService for SecretCalls {
@@ -113,7 +113,7 @@ impl SecretService for SecretCalls {
             created_by: v.created_by,
             created_at: Some(timestamp(v.created_at)),
             replaced_at: v.replaced_at.map(timestamp),
-            ..Default::default()
+            strength: strength(v.strength).into(),
         });
         let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
             session: d.session,
@@ -256,101 +256,7 @@ impl SecretService for SecretCalls {
         &self,
         request: Request<v1::ImportSecretsRequest>,
     ) -> Result<Response<v1::ImportSecretsResponse>, Status> {
-        let credential = credential(&request)?;
-        let request = request.into_inner();
-        let shared = is_shared(request.visibility())?;
-        if request.items.len() > MAX_IMPORT {
-            return Err(Error::Invalid(format!(
-                "{} secrets at once; {MAX_IMPORT} is the most, so split the file",
-                request.items.len()
-            ))
-            .into());
-        }
-        let mut problems = Vec::new();
-        let mut warnings = Vec::new();
-        let mut items = Vec::new();
-        for item in request.items {
-            let parsed = self.value(&credential.identity, item.value).and_then(|value| {
-                let name = secret_name(&item.name)?;
-                let (variable, _) = variable(&name, "")?;
-                warnings.extend(checked(&value, value::Delivery::Env)?.into_iter().map(|w| format!("{name}: {w}")));
-                Ok((name, variable, value))
-            });
-            match parsed {
-                Ok((name, variable, value)) => items.push((item.line, name, variable, value)),
-                // A key that is gone concerns all of them.
-                Err(e @ Error::Precondition(_)) => return Err(e.into()),
-                Err(e) => {
-                    let name = SecretName::parse(&item.name).map_or_else(|_| String::new(), |name| name.to_string());
-                    problems.push(v1::ImportProblem { name, line: item.line, reason: e.to_string() });
-                }
-            }
-        }
-        let (auto_install, rotate_existing) = (!request.no_auto_install, request.rotate_existing);
-        let stored = self
-            .0
-            .store
-            .write(move |tx| {
-                let caller = tx.caller(&credential)?;
-                let mut rows = Vec::new();
-                for (line, name, variable, value) in &items {
-                    let owner = if shared { Some("") } else { caller.user().map(UserName::as_str) };
-                    let existing =
-                        owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
-                    let done = match existing {
-                        Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
-                            let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;
-                            tx.rotate_secret(&grant, &row, None, value)
-                        }),
-                        _ => {
-                            let new = New {
-                                name: name.clone(),
-                                variable: variable.clone(),
-                                variable_overridden: false,
-                                shared,
-                                auto_install,
-                                delivery: value::Delivery::Env,
-                                description: String::new(),
-                            };
-                            create(tx, &caller, new, value)
-                        }
-                    };
-                    match done {
-                        Ok(row) => rows.push(row),
-                        // Policy and the store speak for the whole import; everything else is one item's problem.
-                        Err(
-                            e @ (Error::Refused { .. }
-                            | Error::Altered { .. }
-                            | Error::Store(_)
-                            | Error::Unauthenticated(_)
-                            | Error::Internal(_)),
-                        ) => return Err(e),
-                        Err(e) => problems.push(v1::ImportProblem {
-                            name: name.to_string(),
-                            line: *line,
-                            reason: e.to_string(),
-                        }),
-                    }
-                }
-                if problems.is_empty() {
-                    let shown =
-                        rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()?;
-                    Ok(shown)
-                } else {
-                    Err(Error::Import(problems))
-                }
-            })
-            .await;
-        let response = match stored {
-            Ok(shown) => v1::ImportSecretsResponse {
-                secrets: shown.into_iter().map(Into::into).collect(),
-                problems: Vec::new(),
-                warnings,
-            },
-            Err(Error::Import(problems)) => v1::ImportSecretsResponse { secrets: Vec::new(), problems, warnings },
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Response::new(response))
+        import::run(self, request).await
     }
 
     async fn preview_bundle(
@@ -398,14 +304,17 @@ impl SecretService for SecretCalls {
         Ok(Response::new(response))
     }
 
-    async fn list_leaks(&self, _: Request<v1::ListLeaksRequest>) -> Result<Response<v1::ListLeaksResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn list_leaks(
+        &self,
+        request: Request<v1::ListLeaksRequest>,
+    ) -> Result<Response<v1::ListLeaksResponse>, Status> {
+        leaks::list(&self.0, request).await
     }
 }
 
 impl SecretCalls {
     /// The bytes of a value, unsealed where it was sealed, in a buffer that is wiped.
-    fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub(super) fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
         match value.and_then(|v| v.kind) {
             None => Err(Error::Invalid("there is no value".into())),
             Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
@@ -432,17 +341,17 @@ impl SecretCalls {
 }
 
 /// A secret to be, all of it parsed.
-struct New {
-    name: SecretName,
-    variable: Variable,
-    variable_overridden: bool,
-    shared: bool,
-    auto_install: bool,
-    delivery: value::Delivery,
-    description: String,
+pub(super) struct New {
+    pub name: SecretName,
+    pub variable: Variable,
+    pub variable_overridden: bool,
+    pub shared: bool,
+    pub auto_install: bool,
+    pub delivery: value::Delivery,
+    pub description: String,
 }
 
-fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
+pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
     let id = new_id()?;
     let owner = if new.shared { None } else { caller.user().cloned() };
     let target =
@@ -462,7 +371,7 @@ fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<Secret
     )
 }
 
-fn admit(
+pub(super) fn admit(
     tx: &Tx<'_>,
     caller: &Caller,
     action: Action,
@@ -513,13 +422,14 @@ fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target,
 }
 
 /// A secret as one caller sees it.
-struct Shown {
+pub(super) struct Shown {
     row: SecretRow,
     precedence: v1::Precedence,
+    strength: v1::RedactionStrength,
 }
 
 impl Shown {
-    fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
+    pub(super) fn of(tx: &Tx<'_>, caller: &Caller, row: SecretRow) -> Result<Self, Error> {
         let precedence = match caller.user() {
             Some(_) if !row.is_shared() => {
                 tx.secret_by_variable(caller.org(), "", &row.variable)?.map(|_| v1::Precedence::OverridesShared)
@@ -529,12 +439,14 @@ impl Shown {
                 .map(|_| v1::Precedence::OverriddenByPrivate),
             None => None,
         };
-        Ok(Self { row, precedence: precedence.unwrap_or(v1::Precedence::Unspecified) })
+        let precedence = precedence.unwrap_or(v1::Precedence::Unspecified);
+        let strength = strength(tx.strength(caller.org(), &row)?);
+        Ok(Self { row, precedence, strength })
     }
 }
 
 impl From<Shown> for v1::Secret {
-    fn from(Shown { row, precedence }: Shown) -> Self {
+    fn from(Shown { row, precedence, strength }: Shown) -> Self {
         Self {
             id: row.id.to_string(),
             visibility: if row.is_shared() { v1::Visibility::Shared } else { v1::Visibility::Private }.into(),
@@ -551,9 +463,13 @@ impl From<Shown> for v1::Secret {
             rotated_at: Some(timestamp(row.rotated_at)),
             precedence: precedence.into(),
             variable_overridden: row.variable_overridden,
-            ..Default::default()
+            strength: strength.into(),
         }
     }
+}
+
+fn strength(judged: Option<Strength>) -> v1::RedactionStrength {
+    judged.map_or(v1::RedactionStrength::Unspecified, Into::into)
 }
 
 /// Where a page of secrets ended.
@@ -579,11 +495,11 @@ impl Cursor {
     }
 }
 
-fn person(caller: &Caller) -> Result<&UserName, Error> {
+pub(super) fn person(caller: &Caller) -> Result<&UserName, Error> {
     caller.user().ok_or(Error::Internal("policy let somebody through who is no person"))
 }
 
-fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
+pub(super) fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
     match visibility {
         v1::Visibility::Shared => Ok(true),
         v1::Visibility::Private => Ok(false),
@@ -593,12 +509,12 @@ fn is_shared(visibility: v1::Visibility) -> Result<bool, Error> {
     }
 }
 
-fn secret_name(given: &str) -> Result<SecretName, Error> {
+pub(super) fn secret_name(given: &str) -> Result<SecretName, Error> {
     SecretName::parse(given).map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// The variable chosen by hand, or the one that the name gives; and whether it was chosen.
-fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> {
+pub(super) fn variable(name: &SecretName, chosen: &str) -> Result<(Variable, bool), Error> {
     if chosen.is_empty() {
         return variable_of(name).map(|v| (v, false)).map_err(|e| Error::Invalid(e.to_string()));
     }
@@ -616,7 +532,7 @@ fn description(given: String) -> Result<String, Error> {
 }
 
 /// Refuses what could not be installed, and gives what is worth telling.
-fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
+pub(super) fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
     value::check(value, delivery).map_err(|e| Error::Invalid(e.to_string()))?;
     Ok(value::warnings(value).into_iter().map(str::to_owned).collect())
 }

@@ -225,6 +225,7 @@ fn status(session: &Id, report: Report) -> v1::AgentStatus {
         bundle_version: report.bundle.map(|id| id.to_string()).unwrap_or_default(),
         memory_rung: report.memory_rung.into(),
         files_rung: report.files_rung.into(),
+        redaction: report.redaction.into(),
         last_error: report.last_error.into(),
         last_error_names: report.last_error_names,
         agent_version: report.agent_version.into(),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    Error, Grant, Tx, View, bind,
+    Error, Grant, Row, Tx, View, bind,
     secrets::{COLUMNS, SecretRow, altered, secret_row},
     sessions::SessionRow,
 };
@@ -55,17 +55,27 @@ pub struct PreviewItem {
 }
 
 /// Where a candidate's value is.
-enum Source {
+pub(super) enum Source {
     Secret(Box<SecretRow>, Sealed),
     Plain(String),
     /// Only its name is wanted.
     NotLoaded,
 }
 
-struct Sealed {
+pub(super) struct Sealed {
     kek_id: String,
     wrapped_key: Vec<u8>,
     ciphertext: Vec<u8>,
+}
+
+/// [`COLUMNS`] and what [`sealed_candidate`] reads after them.
+pub(super) fn sealed_columns() -> String {
+    format!("{COLUMNS}, kek_id, wrapped_key, ciphertext")
+}
+
+pub(super) fn sealed_candidate(org: &OrgName, row: &Row<'_>) -> Result<Candidate<Source>, Error> {
+    let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
+    candidate(org, secret_row(row)?, |secret| Source::Secret(secret, sealed))
 }
 
 impl Tx<'_> {
@@ -74,12 +84,8 @@ impl Tx<'_> {
         let variables = self.environment_variables(org, &session.environment, session.environment_version)?;
         let version = session.environment_version.to_string();
         let mut candidates: Vec<Candidate<Source>> = Vec::new();
-        let columns = format!("SELECT {COLUMNS}, kek_id, wrapped_key, ciphertext FROM secrets WHERE org = ?1");
-        let read = |row: &super::Row<'_>| {
-            let sealed = Sealed { kek_id: row.text(15)?, wrapped_key: row.blob(16)?, ciphertext: row.blob(17)? };
-            let secret = secret_row(row)?;
-            candidate(org, secret, |secret| Source::Secret(secret, sealed))
-        };
+        let columns = format!("SELECT {} FROM secrets WHERE org = ?1", sealed_columns());
+        let read = |row: &Row<'_>| sealed_candidate(org, row);
         candidates.extend(self.all(&format!("{columns} AND owner = '' AND auto_install = 1"), bind![org], read)?);
         if !session.user.is_empty() {
             candidates.extend(self.all(&format!("{columns} AND owner = ?2"), bind![org, &session.user], read)?);
@@ -94,22 +100,39 @@ impl Tx<'_> {
         let mut entries = Vec::new();
         for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
             if left_out.is_some() {
-                // It hides what is weaker, so it must be genuine too.
-                if let Source::Secret(row, sealed) = winner.what {
-                    self.data_key(org, &row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64)?;
-                }
+                self.prove(org, &winner)?; // it hides what is weaker
                 continue;
             }
-            let (value, secret) = match winner.what {
-                Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
-                Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
-                Source::NotLoaded => return Err(Error::Internal("a candidate without its value")),
-            };
-            let Candidate { variable, origin, name, version, delivery, .. } = winner;
-            let reserved_allowed = allowed.contains(variable.as_str());
-            entries.push(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed });
+            let reserved_allowed = allowed.contains(winner.variable.as_str());
+            entries.push(self.entry(org, winner, reserved_allowed)?);
         }
         Ok(Bundle { version: content_id(&entries), entries })
+    }
+
+    /// Refuses a candidate whose row is not genuine.
+    pub(super) fn prove(&self, org: &OrgName, winner: &Candidate<Source>) -> Result<(), Error> {
+        match &winner.what {
+            Source::Secret(row, sealed) => {
+                self.data_key(org, row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A candidate that the session gets, opened.
+    pub(super) fn entry(
+        &self,
+        org: &OrgName,
+        winner: Candidate<Source>,
+        reserved_allowed: bool,
+    ) -> Result<Entry, Error> {
+        let Candidate { variable, origin, name, version, delivery, what, .. } = winner;
+        let (value, secret) = match what {
+            Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
+            Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
+            Source::NotLoaded => return Err(Error::Internal("a candidate without its value")),
+        };
+        Ok(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed })
     }
 
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -117,28 +140,39 @@ impl Tx<'_> {
         key.open_value(&row.bound(org), &sealed.ciphertext).map_err(|_| altered(org, row, Flaw::Value))
     }
 
-    /// Puts a delivery on record, under the sequence of its audit entry.
+    /// Puts the delivery of a bundle on record, under the sequence of its audit entry.
     pub fn deliver(&self, grant: &Grant, session: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<(), Error> {
         grant.covers(Action::BundleDeliver, &format!("session/{session}"))?;
+        self.record_delivery(grant, session, bundle, items)?;
+        self.execute(
+            "UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2",
+            bind![grant.org(), session, self.now, bundle],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn record_delivery(
+        &self,
+        grant: &Grant,
+        session: &Id,
+        content: &Id,
+        items: &[(Id, String)],
+    ) -> Result<(), Error> {
         let org = grant.org();
         let new = self
-            .execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, bundle])?
+            .execute("INSERT INTO contents (org, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING", bind![org, content])?
             == 1;
         if new {
             for (secret, version) in items {
                 self.execute(
                     "INSERT INTO content_items (org, content_id, secret_id, version) VALUES (?1, ?2, ?3, ?4)",
-                    bind![org, bundle, secret, version],
+                    bind![org, content, secret, version],
                 )?;
             }
         }
         self.execute(
             "INSERT INTO deliveries (org, sequence, session_id, content_id, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            bind![org, grant.sequence(), session, bundle, self.now],
-        )?;
-        self.execute(
-            "UPDATE sessions SET fetched_at = ?3, content_id = ?4 WHERE org = ?1 AND id = ?2",
-            bind![org, session, self.now, bundle],
+            bind![org, grant.sequence(), session, content, self.now],
         )?;
         Ok(())
     }
@@ -233,7 +267,7 @@ fn stored_variable(text: &str) -> Result<Variable, Error> {
     Variable::parse(text).map_err(|_| Error::Corrupt("a stored variable is none".into()))
 }
 
-fn content_id(entries: &[Entry]) -> Id {
+pub(super) fn content_id(entries: &[Entry]) -> Id {
     let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
     for entry in entries {
         let secret = entry.secret.as_ref().map_or("", Id::as_str);

@@ -14,7 +14,9 @@
 mod bundles;
 mod environments;
 mod identities;
+mod leaks;
 mod ledger;
+mod named;
 pub mod rewrap;
 mod secrets;
 mod sessions;
@@ -23,9 +25,10 @@ mod users;
 pub use bundles::{Bundle, PreviewItem};
 pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
 pub use identities::{Credential, Redeemed};
+pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use secrets::{Delivered, NewSecret, SecretEdit, SecretRow, VersionRow};
-pub use sessions::{SessionRow, SessionState};
+pub use sessions::{PhaseChange, SessionRow, SessionState};
 pub use users::UserRow;
 
 use std::{
@@ -197,7 +200,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;

@@ -9,9 +9,10 @@ use crate::{
         audit::{Fact, Outcome},
         name::{Id, OrgName, SecretName, UserName},
         policy::{Action, Target},
+        redaction::Strength,
         reserved,
         resolve::Origin,
-        value::{Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
+        value::{self, Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
         variable::Variable,
     },
     server::{
@@ -113,6 +114,20 @@ pub struct VersionRow {
     pub created_by: String,
     pub created_at: i64,
     pub replaced_at: Option<i64>,
+    /// `None` where nobody judged it.
+    pub strength: Option<Strength>,
+}
+
+fn strength_word(strength: Strength) -> &'static str {
+    match strength {
+        Strength::NotRedactable => "none",
+        Strength::Weak => "weak",
+        Strength::Strong => "strong",
+    }
+}
+
+fn strength_of(word: &str) -> Option<Strength> {
+    [Strength::NotRedactable, Strength::Weak, Strength::Strong].into_iter().find(|s| strength_word(*s) == word)
 }
 
 /// One session that a version of a secret reached.
@@ -233,7 +248,7 @@ impl Tx<'_> {
                 &row.description, &row.created_by, row.created_at, &row.version, row.size, row.sequence, &kek_id, &wrapped, &ciphertext,
             ],
         )?;
-        self.add_version(grant, &row)?;
+        self.add_version(grant, &row, value::strength(new.value))?;
         self.use_bytes(org, &row.owner, row.installed_bytes())?;
         Ok(row)
     }
@@ -268,7 +283,7 @@ impl Tx<'_> {
             bind![org, &row.id, &row.version, self.now, row.size, row.sequence, &kek_id, &wrapped, &ciphertext],
         )?;
         self.retire_version(org, old)?;
-        self.add_version(grant, &row)?;
+        self.add_version(grant, &row, value::strength(value))?;
         self.use_bytes(org, &row.owner, row.installed_bytes() - old.installed_bytes())?;
         Ok(row)
     }
@@ -341,10 +356,28 @@ impl Tx<'_> {
     pub fn secret_versions(&self, view: &View, id: &Id) -> Result<Vec<VersionRow>, Error> {
         view.covers(Action::SecretRead, &format!("secret/{id}"))?;
         self.all(
-            "SELECT version, created_by, created_at, replaced_at FROM secret_versions WHERE org = ?1 AND secret_id = ?2 ORDER BY sequence DESC",
+            "SELECT version, created_by, created_at, replaced_at, strength FROM secret_versions WHERE org = ?1 AND secret_id = ?2 ORDER BY sequence DESC",
             bind![view.org(), id],
-            |row| Ok(VersionRow { version: row.text(0)?, created_by: row.text(1)?, created_at: row.int(2)?, replaced_at: row.opt_int(3)? }),
+            |row| {
+                Ok(VersionRow {
+                    version: row.text(0)?,
+                    created_by: row.text(1)?,
+                    created_at: row.int(2)?,
+                    replaced_at: row.opt_int(3)?,
+                    strength: strength_of(&row.text(4)?),
+                })
+            },
         )
+    }
+
+    /// How well a secret's current value can be redacted; `None` where nobody judged it.
+    pub fn strength(&self, org: &OrgName, row: &SecretRow) -> Result<Option<Strength>, Error> {
+        let word = self.one(
+            "SELECT strength FROM secret_versions WHERE org = ?1 AND secret_id = ?2 AND version = ?3",
+            bind![org, &row.id, &row.version],
+            |row| row.text(0),
+        )?;
+        Ok(word.and_then(|word| strength_of(&word)))
     }
 
     /// The newest deliveries of any version.
@@ -434,10 +467,10 @@ impl Tx<'_> {
         }
     }
 
-    fn add_version(&self, grant: &Grant, row: &SecretRow) -> Result<(), Error> {
+    fn add_version(&self, grant: &Grant, row: &SecretRow, strength: Strength) -> Result<(), Error> {
         self.execute(
-            "INSERT INTO secret_versions (org, secret_id, version, sequence, created_by, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            bind![grant.org(), &row.id, &row.version, grant.sequence(), grant.actor(), self.now],
+            "INSERT INTO secret_versions (org, secret_id, version, sequence, created_by, created_at, strength) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            bind![grant.org(), &row.id, &row.version, grant.sequence(), grant.actor(), self.now, strength_word(strength)],
         )?;
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::domain::{
     identity::{Role, Subject},
     name::{EnvironmentName, Id, OrgName, UserName},
     policy::{Action, Target},
-    report::{Line, Phase, Report},
+    report::{Line, MAX_PHASES, PHASE_HOUR, Phase, Report},
 };
 
 #[derive(Debug, Clone)]
@@ -26,6 +26,20 @@ pub struct SessionRow {
     pub revoked: bool,
     /// The last one, and when it came.
     pub report: Option<(i64, Report)>,
+    /// When the hour began in which its phase changes are counted, and how many of it are on record.
+    phases: (i64, u64),
+}
+
+/// What a report does to a session's phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhaseChange {
+    None,
+    /// Goes on record; the last of its hour.
+    Recorded {
+        last: bool,
+    },
+    /// One of too many within an hour.
+    TooMany,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +61,20 @@ impl SessionRow {
         self.report.as_ref().map(|(_, report)| report.phase)
     }
 
+    /// What a report of this phase does.
+    pub fn phase_change(&self, phase: Phase, now: i64) -> PhaseChange {
+        match self.phases(now) {
+            _ if self.phase() == Some(phase) => PhaseChange::None,
+            (_, MAX_PHASES..) => PhaseChange::TooMany,
+            (_, count) => PhaseChange::Recorded { last: count + 1 == MAX_PHASES },
+        }
+    }
+
+    fn phases(&self, now: i64) -> (i64, u64) {
+        let (since, count) = self.phases;
+        if (since..since.saturating_add(PHASE_HOUR)).contains(&now) { (since, count) } else { (now, 0) }
+    }
+
     pub fn state(&self, now: i64) -> SessionState {
         match (self.ended_at, self.enrolled_at) {
             (Some(_), _) if self.revoked => SessionState::Revoked,
@@ -59,7 +87,8 @@ impl SessionRow {
 }
 
 const COLUMNS: &str = "id, user_name, environment, environment_version, created_by, created_at, join_expires_at, enrolled_at, fetched_at, content_id, \
-                       ended_at, revoked, reported_at, phase, installed, memory_rung, files_rung, last_error, last_error_names, agent_version";
+                       ended_at, revoked, reported_at, phase, installed, memory_rung, files_rung, last_error, last_error_names, agent_version, \
+                       redaction, phases_since, phases";
 
 fn session_row(row: &Row<'_>) -> Result<SessionRow, Error> {
     Ok(SessionRow {
@@ -79,6 +108,7 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow, Error> {
             Some(at) => Some((at, report(row)?)),
             None => None,
         },
+        phases: (row.int(21)?, row.uint(22)?),
     })
 }
 
@@ -95,6 +125,10 @@ fn report(row: &Row<'_>) -> Result<Report, Error> {
         bundle: (!bundle.is_empty()).then(|| Id::parse(&bundle)).transpose().map_err(|_| corrupt())?,
         memory_rung: line(row, 15)?,
         files_rung: line(row, 16)?,
+        redaction: match row.opt_text(20)? {
+            Some(text) => Line::parse(&text).map_err(|_| corrupt())?,
+            None => Line::default(),
+        },
         last_error: line(row, 17)?,
         last_error_names: row.bool(18)?,
         agent_version: line(row, 19)?,
@@ -167,16 +201,21 @@ impl Tx<'_> {
     }
 
     /// Keeps a report that changes the session's phase, which is on record.
-    pub fn change_phase(&self, grant: &Grant, session: &Id, report: &Report) -> Result<(), Error> {
-        grant.covers(Action::SessionReport, &format!("session/{session}"))?;
-        self.keep_report(grant.org(), session, report)
+    pub fn change_phase(&self, grant: &Grant, session: &SessionRow, report: &Report) -> Result<(), Error> {
+        grant.covers(Action::SessionReport, &format!("session/{}", session.id))?;
+        let (since, count) = session.phases(self.now);
+        self.execute(
+            "UPDATE sessions SET phases_since = ?3, phases = ?4 WHERE org = ?1 AND id = ?2",
+            bind![grant.org(), &session.id, since, count + 1],
+        )?;
+        self.keep_report(grant.org(), &session.id, report)
     }
 
     /// Keeps a report of the phase that the session is in already: agents repeat theirs twice a minute, and the audit chain
-    /// would hold little else.
+    /// would hold little else. Or one of too many changes, by which a session could fill it.
     pub fn repeat_report(&self, view: &View, session: &SessionRow, report: &Report) -> Result<(), Error> {
         view.covers(Action::SessionReport, &format!("session/{}", session.id))?;
-        if session.phase() != Some(report.phase) {
+        if let PhaseChange::Recorded { .. } = session.phase_change(report.phase, self.now) {
             return Err(Error::Internal("a phase was changed without a record"));
         }
         self.keep_report(view.org(), &session.id, report)
@@ -185,7 +224,7 @@ impl Tx<'_> {
     fn keep_report(&self, org: &OrgName, session: &Id, report: &Report) -> Result<(), Error> {
         self.execute(
             "UPDATE sessions SET reported_at = ?3, phase = ?4, installed = ?5, memory_rung = ?6, files_rung = ?7, last_error = ?8,
-               last_error_names = ?9, agent_version = ?10
+               last_error_names = ?9, agent_version = ?10, redaction = ?11
              WHERE org = ?1 AND id = ?2",
             bind![
                 org,
@@ -197,7 +236,8 @@ impl Tx<'_> {
                 report.files_rung.as_str(),
                 report.last_error.as_str(),
                 report.last_error_names,
-                report.agent_version.as_str()
+                report.agent_version.as_str(),
+                report.redaction.as_str()
             ],
         )?;
         Ok(())
