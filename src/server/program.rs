@@ -171,6 +171,9 @@ struct Serve {
     /// Life of users' certificates, in hours; renewed in use
     #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760))]
     user_certificate_hours: u32,
+    /// How often agents report how they are, if nothing changes; one that is silent for three times as long is stale
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    beat_seconds: u32,
     /// Connections at the most, in all
     #[arg(long, default_value_t = edge::Limits::default().max_connections)]
     max_connections: usize,
@@ -524,12 +527,16 @@ async fn serve(serve: Serve) -> Result<(), String> {
     names.dedup();
 
     let certificates = watch_certificate(authority.clone(), names)?;
+    let (stop, stopping) = watch::channel(false);
     let app = App {
         store,
         authority,
         address,
         sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
         sealing_key_id: new_id().map_err(|e| e.to_string())?,
+        beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
+        fleet: grpc::Fleet::default(),
+        stopping,
     };
     let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
     let limits = edge::Limits {
@@ -549,6 +556,7 @@ async fn serve(serve: Serve) -> Result<(), String> {
     ]);
     edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
         shutdown.await;
+        stop.send_replace(true);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("draining");
     })

@@ -6,6 +6,7 @@ mod bundle;
 mod convert;
 mod enrolment;
 mod environments;
+mod fleet;
 mod import;
 mod leaks;
 mod report;
@@ -13,8 +14,12 @@ mod secrets;
 mod sessions;
 mod users;
 
-use std::sync::Arc;
+pub use fleet::Fleet;
 
+use std::{sync::Arc, time::Duration};
+
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
 use tonic::{
     Request, Status,
     service::{Routes, interceptor::InterceptedService},
@@ -46,6 +51,11 @@ pub struct App {
     /// Values from people are sealed to this key; it lives as long as the process.
     pub sealing_key: RecipientKey,
     pub sealing_key_id: Id,
+    /// How often agents report at the least.
+    pub beat: Duration,
+    pub fleet: Fleet,
+    /// True when the server is about to end: streams end themselves.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
@@ -59,7 +69,11 @@ impl App {
 /// Who is calling: the identity in the certificate that passed the handshake.
 fn credential<T>(request: &Request<T>) -> Result<Credential, Error> {
     const NONE: Error = Error::Unauthenticated("this call needs a client certificate; `keyfob login` gets one");
-    let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?;
+    shown(request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?)
+}
+
+/// What a verified certificate says.
+fn shown(certificate: &CertificateDer<'_>) -> Result<Credential, Error> {
     let identity = tls::identity_of(certificate)
         .ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
     let key_hash =
@@ -90,6 +104,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
     use bundle::BundleCalls;
     use enrolment::EnrolmentCalls;
     use environments::EnvironmentCalls;
+    use fleet::FleetCalls;
     use secrets::SecretCalls;
     use sessions::SessionCalls;
     use users::UserCalls;
@@ -101,6 +116,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         SessionServiceServer of session_service_server: SessionCalls,
         UserServiceServer of user_service_server: UserCalls,
         AuditServiceServer of audit_service_server: AuditCalls,
+        FleetServiceServer of fleet_service_server: FleetCalls,
     ];
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         name::{Id, OrgName, UserName},
         policy::Action,
-        resolve::{Candidate, Origin, Resolved, resolve},
+        resolve::{self, Candidate, Origin, Resolved, resolve},
         value::Delivery,
         variable::Variable,
     },
@@ -27,7 +27,19 @@ pub struct Bundle {
     /// Opaque name of this content: 128 bits of a hash over names and versions. No value goes into it.
     pub version: Id,
     pub entries: Vec<Entry>,
+    /// What the session is entitled to and does not get by itself, in the order of the variables.
+    pub left_out: Vec<LeftOut>,
 }
+
+pub struct LeftOut {
+    pub variable: Variable,
+    pub origin: Origin,
+    pub name: String,
+    pub reason: String,
+}
+
+/// Variables that are not installed and told of all the same, at the most.
+const MAX_TOLD: usize = 200;
 
 pub struct Entry {
     pub variable: Variable,
@@ -97,16 +109,68 @@ impl Tx<'_> {
             candidates.push(environment_candidate(variable, &session.environment, &version, Source::Plain(value))?);
         }
         let allowed = self.allowed_variables(org)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut left) = (Vec::new(), Vec::new());
         for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
-            if left_out.is_some() {
+            if let Some(why) = left_out {
                 self.prove(org, &winner)?; // it hides what is weaker
+                let Candidate { variable, origin, name, .. } = winner;
+                left.push(LeftOut { variable, origin, name, reason: why.to_string() });
                 continue;
             }
             let reserved_allowed = allowed.contains(winner.variable.as_str());
             entries.push(self.entry(org, winner, reserved_allowed)?);
         }
-        Ok(Bundle { version: content_id(&entries), entries })
+        self.add_lendable(org, &entries, &mut left)?;
+        Ok(Bundle { version: content_id(entries.iter().map(Entry::content)), entries, left_out: left })
+    }
+
+    /// The names of shared secrets that hide nothing and are not installed. Not all, where there are very many: they are told for
+    /// people to read.
+    fn add_lendable(&self, org: &OrgName, entries: &[Entry], left: &mut Vec<LeftOut>) -> Result<(), Error> {
+        let lendable = self.all(
+            "SELECT variable, name FROM secrets WHERE org = ?1 AND owner = '' AND auto_install = 0 ORDER BY variable LIMIT ?2",
+            bind![org, MAX_TOLD],
+            |row| Ok((row.text(0)?, row.text(1)?)),
+        )?;
+        for (variable, name) in lendable {
+            let variable = stored_variable(&variable)?;
+            let taken = entries.iter().map(|e| &e.variable).chain(left.iter().map(|l| &l.variable)).any(|v| *v == variable);
+            if !taken {
+                let reason = resolve::LeftOut::AutoInstallOff.to_string();
+                left.push(LeftOut { variable, origin: Origin::Shared, name, reason });
+            }
+        }
+        left.sort_by(|a, b| a.variable.cmp(&b.variable));
+        left.truncate(MAX_TOLD);
+        Ok(())
+    }
+
+    /// The version of the bundle that such a session would get now, by names and versions alone: no value is opened.
+    pub fn content_due(&self, org: &OrgName, user: &str, environment: &str, version: u64) -> Result<Id, Error> {
+        let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
+        let bare = |c: Candidate<Source>, secret: Option<Id>| {
+            let Candidate { variable, origin, name, version, auto_install, delivery, .. } = c;
+            Candidate { variable, origin, name, version, auto_install, delivery, what: secret }
+        };
+        let mut candidates = self.all(&sql, bind![org, user], |row| {
+            let secret = secret_row(row)?;
+            let id = secret.id.clone();
+            Ok(bare(candidate(org, secret, |_| Source::NotLoaded)?, Some(id)))
+        })?;
+        for (variable, _) in self.environment_variables(org, environment, version)? {
+            let claim = environment_candidate(variable, environment, &version.to_string(), Source::NotLoaded)?;
+            candidates.push(bare(claim, None));
+        }
+        let allowed = self.allowed_variables(org)?;
+        let resolved = resolve(candidates, |v| allowed.contains(v.as_str()));
+        Ok(content_id(resolved.iter().filter(|r| r.left_out.is_none()).map(|Resolved { winner, .. }| Content {
+            variable: &winner.variable,
+            origin: winner.origin,
+            name: &winner.name,
+            version: &winner.version,
+            delivery: winner.delivery,
+            secret: winner.what.as_ref(),
+        })))
     }
 
     /// Refuses a candidate whose row is not genuine.
@@ -267,18 +331,34 @@ fn stored_variable(text: &str) -> Result<Variable, Error> {
     Variable::parse(text).map_err(|_| Error::Corrupt("a stored variable is none".into()))
 }
 
-pub(super) fn content_id(entries: &[Entry]) -> Id {
+/// All of an entry but its value.
+pub(super) struct Content<'a> {
+    variable: &'a Variable,
+    origin: Origin,
+    name: &'a str,
+    version: &'a str,
+    delivery: Delivery,
+    secret: Option<&'a Id>,
+}
+
+impl Entry {
+    pub(super) fn content(&self) -> Content<'_> {
+        Content {
+            variable: &self.variable,
+            origin: self.origin,
+            name: &self.name,
+            version: &self.version,
+            delivery: self.delivery,
+            secret: self.secret.as_ref(),
+        }
+    }
+}
+
+pub(super) fn content_id<'a>(contents: impl Iterator<Item = Content<'a>>) -> Id {
     let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
-    for entry in entries {
-        let secret = entry.secret.as_ref().map_or("", Id::as_str);
-        for field in [
-            entry.variable.as_str(),
-            entry.origin.as_str(),
-            &entry.name,
-            &entry.version,
-            entry.delivery.as_str(),
-            secret,
-        ] {
+    for Content { variable, origin, name, version, delivery, secret } in contents {
+        let secret = secret.map_or("", Id::as_str);
+        for field in [variable.as_str(), origin.as_str(), name, version, delivery.as_str(), secret] {
             sha.update((field.len() as u32).to_be_bytes());
             sha.update(field);
         }

@@ -15,7 +15,7 @@ const QUIET: i64 = 60 * 1_000_000;
 
 /// When an identity was last seen at two places, and how that was noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clone {
+pub struct SeenTwice {
     pub seen_at: i64,
     pub how: String,
 }
@@ -60,21 +60,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub fn clones(&self, view: &View) -> Result<HashMap<Id, Clone>, Error> {
+    pub fn clones(&self, view: &View) -> Result<HashMap<Id, SeenTwice>, Error> {
         view.covers(Action::SessionRead, "organization")?;
         let rows = self.all(
             "SELECT session_id, seen_at, how FROM clones WHERE org = ?1",
             bind![view.org()],
-            |row| Ok((row.text(0)?, Clone { seen_at: row.int(1)?, how: row.text(2)? })),
+            |row| Ok((row.text(0)?, SeenTwice { seen_at: row.int(1)?, how: row.text(2)? })),
         )?;
         Ok(rows.into_iter().filter_map(|(id, clone)| Some((Id::parse(&id).ok()?, clone))).collect())
     }
 
-    pub fn clone_of(&self, org: &OrgName, session: &Id) -> Result<Option<Clone>, Error> {
+    pub fn clone_of(&self, org: &OrgName, session: &Id) -> Result<Option<SeenTwice>, Error> {
         self.one(
             "SELECT seen_at, how FROM clones WHERE org = ?1 AND session_id = ?2",
             bind![org, session],
-            |row| Ok(Clone { seen_at: row.int(0)?, how: row.text(1)? }),
+            |row| Ok(SeenTwice { seen_at: row.int(0)?, how: row.text(1)? }),
         )
     }
 

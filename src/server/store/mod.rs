@@ -13,6 +13,7 @@
 
 mod bundles;
 mod environments;
+mod fleet;
 mod identities;
 mod leaks;
 mod ledger;
@@ -22,9 +23,10 @@ mod secrets;
 mod sessions;
 mod users;
 
-pub use bundles::{Bundle, PreviewItem};
+pub use bundles::{Bundle, LeftOut, PreviewItem};
 pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
-pub use identities::{Credential, Redeemed};
+pub use fleet::SeenTwice;
+pub use identities::{Counter, Credential, Redeemed, Renewed};
 pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use secrets::{Delivered, NewSecret, SecretEdit, SecretRow, VersionRow};
@@ -200,7 +202,8 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_4.sql")];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
@@ -354,6 +357,10 @@ impl Row<'_> {
     }
 
     pub fn blob(&self, at: usize) -> Result<Vec<u8>, Error> {
+        Ok(self.0.get(at)?)
+    }
+
+    pub fn opt_blob(&self, at: usize) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.0.get(at)?)
     }
 

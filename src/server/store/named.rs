@@ -3,7 +3,7 @@
 
 use super::{
     Bundle, Error, Grant, Row, SessionRow, Tx, bind,
-    bundles::{Source, content_id, sealed_candidate, sealed_columns},
+    bundles::{Entry, Source, content_id, sealed_candidate, sealed_columns},
 };
 use crate::domain::{
     name::{Id, OrgName, SecretName},
@@ -57,7 +57,8 @@ impl Tx<'_> {
             )));
         }
         entries.sort_by(|a, b| a.variable.cmp(&b.variable));
-        Ok(Bundle { version: content_id(&entries), entries })
+        let version = content_id(entries.iter().map(Entry::content));
+        Ok(Bundle { version, entries, left_out: Vec::new() })
     }
 
     /// Puts their delivery on record. The session's bundle stays the one that it is.
