@@ -16,14 +16,19 @@ pub fn harden() -> Vec<String> {
         }
     };
     umask(Mode::from_bits_truncate(0o077));
-    // Not dumpable: no core, and /proc/PID belongs to root, so other processes of this user read neither memory nor environment.
-    done("PR_SET_DUMPABLE 0", prctl::set_dumpable(false));
+    done("PR_SET_DUMPABLE 0", hide());
     done("RLIMIT_CORE 0", setrlimit(Resource::RLIMIT_CORE, 0, 0));
     done(
         "RLIMIT_MEMLOCK",
         getrlimit(Resource::RLIMIT_MEMLOCK).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard)),
     );
     undone
+}
+
+/// Not dumpable: no core, and /proc/PID belongs to root, so other processes of this user read neither memory nor
+/// environment. What is started does not inherit it, unlike all the rest.
+pub fn hide() -> nix::Result<()> {
+    prctl::set_dumpable(false)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
 //!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
-//! exec, doctor: what others make of the files
+//! exec, redact, doctor: what others make of the files
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
@@ -16,18 +16,26 @@ mod exec;
 mod fetch;
 pub mod files;
 mod fingerprints;
+mod hits;
 mod kept;
 mod leaks;
-mod local;
+pub mod local;
 mod mmds;
 mod notify;
 mod packet;
 mod program;
+mod pty;
+mod pty_monitor;
+mod pty_terminal;
+mod pump;
+mod redact;
 mod report;
 mod retry;
 mod run;
 pub mod runtime_dir;
 mod serve;
+mod signals;
 mod source;
+mod stage;
 
 pub use program::{command, main};

@@ -13,14 +13,18 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
     config::Config,
-    doctor, exec, notify, run, runtime_dir,
+    doctor, exec, notify, pty_monitor, redact, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
     source,
+    stage::Stage,
 };
 use crate::{
     argv,
     client::Error,
-    domain::boot::{BootPolicy, OnFailure},
+    domain::{
+        boot::{BootPolicy, OnFailure},
+        redaction::Mode,
+    },
     harden, logs,
     memory::Rung,
     panics,
@@ -50,11 +54,26 @@ enum Command {
     /// The join string comes from --join-file, else the systemd credential keyfob.join, else join.file of the configuration,
     /// else (join.mmds = true) Firecracker's metadata service; never from a command line.
     Run(Run),
-    /// Run a command with the session's variables in its environment
+    /// Run a command with the session's variables in its environment, and redact what it prints
     ///
-    /// For harnesses that start programs directly, past every login and shell. Ends with the command's own exit code; 127
-    /// when it is not found, 126 when it can't be run, 1 when there are no secrets.
+    /// For harnesses that start programs directly, past every login and shell. Values in what it prints become
+    /// [keyfob:VARIABLE]; standard output and standard error stay two streams. Where the output is a terminal, the command gets
+    /// one of its own, with size, signals and job control. Ends as the command does; 127 when it is not found, 126 when it can't
+    /// be run, 1 when there are no secrets or no fingerprints to redact with.
+    ///
+    /// It guards against accident, not intent: what a command transforms, splits up or writes elsewhere passes.
     Exec(Exec),
+    /// Pass standard input on to standard output, without the session's values
+    ///
+    /// Each becomes [keyfob:VARIABLE], in whatever form it is printed. It needs no value for that: the fingerprints in the
+    /// runtime directory suffice.
+    Redact(Redact),
+    #[command(hide = true)]
+    Stage {
+        stage: Stage,
+        #[arg(trailing_var_arg = true)]
+        command: Vec<OsString>,
+    },
     /// Go in each way there is, and tell which of the session's variables are set there
     ///
     /// Logins by su, sudo and ssh, shells, services, a command by exec, and with --cron a job: for each, how many variables
@@ -113,9 +132,25 @@ struct Exec {
     /// Wait for the secrets, this many seconds at the most
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u32,
+    /// Also give it this secret, whose auto-install is off; may be repeated. Each is an audited delivery
+    #[arg(long, value_name = "NAME")]
+    with: Vec<String>,
+    /// Leave what it prints as it is, and this process to the command
+    #[arg(long)]
+    no_redact: bool,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<OsString>,
+}
+
+#[derive(Args)]
+struct Redact {
+    /// The runtime directory [default: files.dir of the configuration, else /run/keyfob]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The input is what a terminal shows: values may be wrapped, or have colours in them
+    #[arg(long)]
+    terminal: bool,
 }
 
 #[derive(Args)]
@@ -193,6 +228,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(program) => program,
         Err(error) => return argv::misused("keyfob-agent", &error),
     };
+    if let Command::Stage { stage, command } = &program.command {
+        return self::stage(*stage, command);
+    }
     let config = match Config::load(program.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return fail(&error, 1),
@@ -200,10 +238,19 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let dir = |given: Option<PathBuf>| given.or(config.files.dir.clone()).unwrap_or_else(|| DEFAULT_DIR.into());
     let done = match program.command {
         Command::Run(run) => self::run(run, config),
-        Command::Exec(Exec { dir: given, wait, command }) => {
-            let exec::Failure(message, code) = exec::exec(&dir(given), Duration::from_secs(wait.into()), &command);
-            return fail(&message, code);
+        Command::Exec(Exec { dir: given, wait, with, no_redact, command }) => {
+            let wait = Duration::from_secs(wait.into());
+            let asked = exec::Asked { dir: dir(given), wait, with, redact: !no_redact, command };
+            return match exec::exec(&asked) {
+                Ok(code) => ExitCode::from(code),
+                Err(exec::Failure(message, code)) => fail(&message, code),
+            };
         }
+        Command::Redact(Redact { dir: given, terminal }) => {
+            let mode = if terminal { Mode::Terminal } else { Mode::Lines };
+            redact::redact(&dir(given), mode).map_err(Error::Local)
+        }
+        Command::Stage { stage, command } => return self::stage(stage, &command),
         Command::Doctor(Doctor { dir: given, user, cron, output }) => {
             let asked = doctor::Asked { dir: dir(given), user, cron, json: output == Output::Json };
             match doctor::run(&asked) {
@@ -232,6 +279,18 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// What can be typed, for completions.
 pub fn command() -> clap::Command {
     Program::command()
+}
+
+fn stage(stage: Stage, command: &[OsString]) -> ExitCode {
+    let done = match stage {
+        Stage::Command => {
+            let exec::Failure(message, code) = exec::stage_command(command);
+            return fail(&message, code);
+        }
+        Stage::Monitor => pty_monitor::stage_monitor(command),
+        Stage::Rest => exec::stage_rest(),
+    };
+    done.map_or_else(|message| fail(&message, 1), |()| ExitCode::SUCCESS)
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

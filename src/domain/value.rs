@@ -8,7 +8,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::redaction::Strength;
+use super::forms::{self, Strength};
 
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
@@ -122,11 +122,6 @@ pub fn check_text(bytes: &[u8]) -> Result<(), Unfit> {
     if text.chars().any(noncharacter) { Err(Unfit::Noncharacter) } else { Ok(()) }
 }
 
-/// How well logs can be kept free of it.
-pub fn strength(bytes: &[u8]) -> Strength {
-    if bytes.trim_ascii().len() < 8 { Strength::NotRedactable } else { Strength::Strong }
-}
-
 /// Things worth telling whoever saves a value. They stop nothing.
 pub fn warnings(bytes: &[u8]) -> Vec<&'static str> {
     let mut told = Vec::new();
@@ -136,8 +131,14 @@ pub fn warnings(bytes: &[u8]) -> Vec<&'static str> {
     if bytes.windows(2).any(|w| w == b"\r\n") {
         told.push("the value has Windows line ends (CR LF), which are part of it");
     }
-    if bytes.trim_ascii().len() < 8 {
-        told.push("the value is shorter than 8 bytes and can't be redacted from logs");
+    match forms::strength(bytes) {
+        Strength::NotRedactable if bytes.trim_ascii().len() < 8 => {
+            told.push("the value is shorter than 8 bytes and can't be redacted from logs");
+        }
+        Strength::NotRedactable => {
+            told.push("the value is too common to be redacted from logs: it would hide what is no secret");
+        }
+        Strength::Weak | Strength::Strong => {}
     }
     told
 }
@@ -183,6 +184,9 @@ mod tests {
             (b"long enough\n", 1),
             (b"a\nlong\nkey\n", 0),
             (b"short", 1),
+            (b"localhost", 1),
+            (b"12345678", 1),
+            (b"\n    x \n", 1),
             (b"long\r\nenough", 1),
         ] {
             assert_eq!(warnings(bytes).len(), count, "{bytes:?}");

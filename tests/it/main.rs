@@ -10,6 +10,7 @@ mod cli; // transcripts of the CLI
 mod crash; // kill -9 under mixed writes
 mod demo;
 mod edge; // the accept loop under attack
+mod exec; // what a command prints, masked; terminals; what it asks of the agent
 mod files; // the runtime directory: modes, ladder, atomicity, refusals
 mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
 mod line; // the whole line: a secret saved here is a variable in a shell there

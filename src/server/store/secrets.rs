@@ -7,12 +7,12 @@ use super::{Bind, Error, Grant, Row, Tx, View, bind, new_id};
 use crate::{
     domain::{
         audit::{Fact, Outcome},
+        forms::{self, Strength},
         name::{Id, OrgName, SecretName, UserName},
         policy::{Action, Target},
-        redaction::Strength,
         reserved,
         resolve::Origin,
-        value::{self, Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
+        value::{Delivery, MAX_BUNDLE, MAX_PRIVATE, MAX_SHARED},
         variable::Variable,
     },
     server::{
@@ -248,7 +248,7 @@ impl Tx<'_> {
                 &row.description, &row.created_by, row.created_at, &row.version, row.size, row.sequence, &kek_id, &wrapped, &ciphertext,
             ],
         )?;
-        self.add_version(grant, &row, value::strength(new.value))?;
+        self.add_version(grant, &row, forms::strength(new.value))?;
         self.use_bytes(org, &row.owner, row.installed_bytes())?;
         Ok(row)
     }
@@ -283,7 +283,7 @@ impl Tx<'_> {
             bind![org, &row.id, &row.version, self.now, row.size, row.sequence, &kek_id, &wrapped, &ciphertext],
         )?;
         self.retire_version(org, old)?;
-        self.add_version(grant, &row, value::strength(value))?;
+        self.add_version(grant, &row, forms::strength(value))?;
         self.use_bytes(org, &row.owner, row.installed_bytes() - old.installed_bytes())?;
         Ok(row)
     }
