@@ -36,6 +36,7 @@ pub mod runtime_dir;
 mod serve;
 mod signals;
 mod source;
+mod status;
 mod stage;
 
 pub use program::{command, main};

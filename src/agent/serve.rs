@@ -34,10 +34,11 @@ use super::{
     local::{self, Refused, Request, With},
     notify, report, retry,
     runtime_dir::RuntimeDir,
+    status::{self, Status},
 };
 use crate::{
-    client::{self, Credentials, Error},
-    domain::{boot::BootPolicy, identity::Identity, name::SecretName, value::Delivery},
+    client::{self, Counter, Credentials, Error},
+    domain::{boot::BootPolicy, identity::Identity, name::SecretName, report::Phase, value::Delivery},
     memory::Rung,
 };
 
@@ -54,11 +55,13 @@ pub struct Identified {
     pub boot: BootPolicy,
     /// The newest.
     pub credentials: watch::Sender<Arc<Credentials>>,
+    /// As it was kept last.
+    counter: Counter,
 }
 
 impl Identified {
-    pub fn new(Enrolled { credentials, address, boot }: Enrolled, own: Identity) -> Self {
-        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)) }
+    pub fn new(Enrolled { credentials, address, boot, counter }: Enrolled, own: Identity) -> Self {
+        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), counter }
     }
 
     pub async fn connect(&self) -> Result<tonic::transport::Channel, Error> {
@@ -81,6 +84,7 @@ pub async fn serve(
     place: &Place<'_>,
     (found, leaks): (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     summary: &str,
+    status: &Status,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
     let served = async {
@@ -92,32 +96,48 @@ pub async fn serve(
     };
     tokio::select! {
         never = served => never,
-        never = renew(identified, keeper, summary) => never,
+        never = renew(identified, keeper, summary, status) => never,
+        never = status::beat(status) => never,
         never = answer(identified, place, requests, found) => never,
-        never = tell(identified, leaks) => never,
+        never = tell(identified, leaks, status) => never,
     }
 }
 
 /// Renews for as long as the control plane does.
-async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> Infallible {
+async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, status: &Status) -> Infallible {
+    let mut counter = identified.counter.clone();
     let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
     loop {
         let credentials = identified.credentials.borrow().clone();
         tokio::time::sleep(left(credentials.renew_at())).await;
         let end = Instant::now() + left(credentials.not_after);
+        if counter.attempt.is_empty() {
+            let mut random = vec![0; 16];
+            if getrandom::fill(&mut random).is_ok() {
+                counter.attempt = random;
+            }
+        }
+        // First of all: a process that dies after asking is no clone of the one that asks again.
+        keeper.keep(&credentials.key, Some((&credentials, &identified.address, identified.boot, &counter)));
         let renewed = retry::until(Some(end), "renewing the identity", async || {
             let channel = client::connect_as(&identified.address, &credentials).await?;
-            client::renew(channel, &credentials, OffsetDateTime::now_utc()).await
+            client::renew_counted(channel, &credentials, OffsetDateTime::now_utc(), &counter).await
         });
         match renewed.await {
-            Ok(fresh) => {
-                keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot)));
+            Ok((fresh, renewals)) => {
+                counter = Counter { renewals: Some(renewals), attempt: Vec::new() };
+                keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot, &counter)));
+                if let Err(error) = status.identity(identified.own.subject.name(), &identified.address, &fresh) {
+                    tracing::warn!(%error, "the status is answered in the identity of before");
+                }
+                status.contact();
                 identified.credentials.send_replace(Arc::new(fresh));
             }
             Err(error) => {
                 // The session keeps what it has; whether it may have more is the control plane's to say.
                 tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
                 notify::status(&format!("degraded: {error}; {summary}"));
+                status.say(&report::without(Phase::Degraded, &error));
                 return std::future::pending().await;
             }
         }
@@ -208,14 +228,18 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the control plane what leaked, some time after it is found.
-async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>) -> Infallible {
+async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>, status: &Status) -> Infallible {
     let mut ledger = Ledger::default();
+    let count = |ledger: &mut Ledger, leak: Leak| {
+        status.masked(&leak.variable, leak.count);
+        ledger.add(leak);
+    };
     let mut wait = GATHER;
     loop {
         if ledger.is_empty() {
             wait = GATHER;
             match leaks.recv().await {
-                Some(leak) => ledger.add(leak),
+                Some(leak) => count(&mut ledger, leak),
                 None => return std::future::pending().await,
             }
         }
@@ -223,7 +247,7 @@ async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>) -> Infal
         loop {
             tokio::select! {
                 () = sleep_until(due) => break,
-                Some(leak) = leaks.recv() => ledger.add(leak),
+                Some(leak) = leaks.recv() => count(&mut ledger, leak),
             }
         }
         while !ledger.is_empty() {
