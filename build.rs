@@ -47,17 +47,20 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
 fn calls(descriptors: &prost_types::FileDescriptorSet) -> String {
     let mut variants = String::new();
     let mut all = String::new();
+    let mut paths = String::new();
     for file in descriptors.file.iter().filter(|f| f.package() == "keyfob.v1") {
         for service in &file.service {
             for method in &service.method {
                 let variant = format!("{}{}", service.name().trim_end_matches("Service"), method.name());
                 variants.push_str(&format!("    /// `{}/{}`\n    {variant},\n", service.name(), method.name()));
                 all.push_str(&format!("Call::{variant}, "));
+                paths.push_str(&format!("{:?}, ", format!("{}/{}", service.name(), method.name())));
             }
         }
     }
     format!(
         "/// Every call of every service.\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\npub enum Call {{\n{variants}}}\n\n\
-         impl Call {{\n    pub const ALL: &'static [Self] = &[{all}];\n}}\n"
+         impl Call {{\n    pub const ALL: &'static [Self] = &[{all}];\n}}\n\n\
+         /// As paths name them, after the package.\npub const PATHS: &[&str] = &[{paths}];\n"
     )
 }

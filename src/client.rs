@@ -241,7 +241,13 @@ pub async fn connect_local(socket: &Path) -> Result<Channel, Error> {
     });
     // A name is wanted, and nothing is done with it.
     let endpoint = Endpoint::from_static("http://agent.invalid").connect_timeout(CONNECT_TIMEOUT);
-    endpoint.connect_with_connector(connector).await.map_err(|e| connect_error(&socket.display().to_string(), &e))
+    endpoint.connect_with_connector(connector).await.map_err(|e| match connect_error("", &e) {
+        Error::Unreachable { cause, .. } => Error::Local(format!(
+            "no agent answers at {} ({cause}); is it running, and are you root or in its group?",
+            socket.display()
+        )),
+        other => other,
+    })
 }
 
 type Tls = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;

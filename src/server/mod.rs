@@ -6,6 +6,7 @@ pub mod edge;
 pub mod error;
 pub mod grpc;
 pub mod keyring;
+pub mod metrics;
 mod program;
 pub mod store;
 pub mod vault;

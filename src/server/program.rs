@@ -22,6 +22,7 @@ use super::{
     error::Error,
     grpc::{self, App},
     keyring::Keyring,
+    metrics::Counted,
     store::{Store, Tx, new_id},
 };
 use crate::{
@@ -32,7 +33,7 @@ use crate::{
         name::{Id, OrgName, UserName},
         variable::Variable,
     },
-    harden, logs, panics,
+    exposition, harden, logs, panics,
     seal::RecipientKey,
     tls,
 };
@@ -174,6 +175,9 @@ struct Serve {
     /// How often agents report how they are, if nothing changes; one that is silent for three times as long is stale
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     beat_seconds: u32,
+    /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = exposition::loopback)]
+    metrics_listen: Option<std::net::SocketAddr>,
     /// Connections at the most, in all
     #[arg(long, default_value_t = edge::Limits::default().max_connections)]
     max_connections: usize,
@@ -527,6 +531,13 @@ async fn serve(serve: Serve) -> Result<(), String> {
     names.dedup();
 
     let certificates = watch_certificate(authority.clone(), names)?;
+    let metrics = store.metrics().clone();
+    if let Some(address) = serve.metrics_listen {
+        let scraped = TcpListener::bind(address).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
+        tracing::info!(metrics = %scraped.local_addr().map_err(|e| e.to_string())?, "listening");
+        let metrics = metrics.clone();
+        tokio::spawn(async move { exposition::serve(scraped, || metrics.render()).await });
+    }
     let (stop, stopping) = watch::channel(false);
     let app = App {
         store,
@@ -554,7 +565,8 @@ async fn serve(serve: Serve) -> Result<(), String> {
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&format!("listening on {bound}")),
     ]);
-    edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
+    let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
+    edge::serve(listener, certificates, service, limits, stats, async {
         shutdown.await;
         stop.send_replace(true);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

@@ -18,6 +18,7 @@ mod matrix; // who may call what: every call by every kind of caller
 mod memory; // no copy of a value in the memory of agent or server, by scanning it
 mod packaging; // what a package installs: units, pages, completions, the list of it
 mod pam; // the PAM module under real libpam, su, sudo, sshd; the snippets in the shells they are for
+mod status; // what an agent says of itself: to whom, over what, and each change
 mod shells; // hostile values through real shells and systemd's parser
 mod third_party; // a gRPC client that is not ours
 mod tokens; // join tokens under many redeemers, renewal, revocation // keyfob demo

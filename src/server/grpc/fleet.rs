@@ -166,6 +166,9 @@ type Due = HashMap<(String, String, u64), Option<Id>>;
 /// A session, and its agent while it is live.
 type Looked = (Id, Option<Live>);
 
+/// Some of them, and where to go on.
+type Page = (Vec<Looked>, Option<(i64, Id)>);
+
 struct Live {
     agent: FleetAgent,
     /// Whether the filter lets it through.
@@ -208,7 +211,7 @@ impl<'a> Look<'a> {
         due: &mut Due,
         after: Option<(i64, &Id)>,
         size: u32,
-    ) -> Result<(Vec<Looked>, Option<(i64, Id)>), Error> {
+    ) -> Result<Page, Error> {
         let Some(user) = self.user() else { return Ok((Vec::new(), None)) };
         let rows = self.tx.sessions(&self.view, user, &self.wanted.environment, false, after, size)?;
         let next = rows.last().filter(|_| rows.len() == size as usize).map(|last| (last.created_at, last.id.clone()));

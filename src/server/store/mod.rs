@@ -37,13 +37,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rusqlite::{Connection, OpenFlags, types::ToSqlOutput, types::ValueRef};
 use tokio::sync::oneshot;
 
-use super::{error::Error, keyring::Keyring};
+use super::{error::Error, keyring::Keyring, metrics::Metrics};
 use crate::domain::{
     audit::Fact,
     name::{Id, OrgName, UserName},
@@ -61,6 +61,7 @@ pub struct Store {
     path: PathBuf,
     keyring: Arc<Keyring>,
     writer: mpsc::Sender<Job>,
+    metrics: Arc<Metrics>,
     readers: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -84,16 +85,21 @@ impl Store {
         let connection = connect(path)?;
         migrate(&connection)?;
         let (writer, jobs) = mpsc::channel();
-        let ring = keyring.clone();
+        let metrics = Arc::<Metrics>::default();
+        let (ring, counts) = (keyring.clone(), metrics.clone());
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_loop(&connection, &ring, &jobs))
+            .spawn(move || write_loop(&connection, &ring, &counts, &jobs))
             .map_err(|e| Error::Store(format!("starting the writer: {e}")))?;
-        Ok(Self { path: path.to_owned(), keyring, writer, readers: Arc::default() })
+        Ok(Self { path: path.to_owned(), keyring, writer, metrics, readers: Arc::default() })
     }
 
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Runs a job in the writer's next transaction; returns once that is committed.
@@ -227,7 +233,7 @@ fn migrate(connection: &Connection) -> Result<(), Error> {
     result
 }
 
-fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<Job>) {
+fn write_loop(connection: &Connection, keyring: &Keyring, metrics: &Metrics, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
@@ -235,16 +241,17 @@ fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<
             tracing::error!(%error, "the store can't begin a transaction");
             continue;
         }
-        if let Err(error) = commit_group(connection, keyring, group) {
+        if let Err(error) = commit_group(connection, keyring, metrics, group) {
             tracing::error!(%error, "the store can't commit; stopping, so that nothing is acknowledged that may be lost");
             std::process::exit(74);
         }
     }
 }
 
-fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> Result<(), Error> {
+fn commit_group(connection: &Connection, keyring: &Keyring, metrics: &Metrics, group: Vec<Job>) -> Result<(), Error> {
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     let mut replies = Vec::new();
+    metrics.group.observe(group.len() as f64);
     for job in group {
         run("SAVEPOINT job")?;
         let tx = Tx::new(connection, keyring);
@@ -263,7 +270,9 @@ fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> 
         run("RELEASE job")?;
         replies.push((reply, kept));
     }
+    let began = Instant::now();
     run("COMMIT")?;
+    metrics.commit.observe(began.elapsed().as_secs_f64());
     for (reply, kept) in replies {
         reply(kept);
     }
