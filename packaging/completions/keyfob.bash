@@ -31,6 +31,9 @@ _keyfob() {
             keyfob,environment)
                 cmd="keyfob__subcmd__env"
                 ;;
+            keyfob,leaks)
+                cmd="keyfob__subcmd__leaks"
+                ;;
             keyfob,login)
                 cmd="keyfob__subcmd__login"
                 ;;
@@ -161,7 +164,7 @@ _keyfob() {
 
     case "${cmd}" in
         keyfob)
-            opts="-o -h -V --output --help --version login logout whoami secret preview env environment session user audit completions demo man"
+            opts="-o -h -V --output --help --version login logout whoami secret preview leaks env environment session user audit completions demo man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -520,6 +523,36 @@ _keyfob() {
             fi
             case "${prev}" in
                 --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__leaks)
+            opts="-o -h --secret --private --shared --since --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -33,6 +33,7 @@ complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "logout" -d 'Remove th
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "whoami" -d 'Show who you are, as the server sees it'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "secret" -d 'Keep secrets: create, list, rotate, ...'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "preview" -d 'Show what a session would get, and why'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "leaks" -d 'Show which secrets were printed in sessions, and masked there'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "env" -d 'Environments: non-sensitive variables with a version history'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "environment" -d 'Environments: non-sensitive variables with a version history'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "session" -d 'Sessions: one for each VM boot'
@@ -59,7 +60,7 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_see
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "create" -d 'Save a new secret'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "list" -d 'List or search secrets'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "ls" -d 'List or search secrets'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "show" -d 'Show one secret: what it is, its versions, what it overrides, which sessions got it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "show" -d 'Show one secret: what it is, its versions, what it overrides, which sessions got it, where it was printed'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "edit" -d 'Change a secret\'s description, auto-install or variable; not its value'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "rotate" -d 'Save a new value'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "delete" -d 'Remove a secret from later boots'
@@ -138,6 +139,13 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s e -l environme
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -l secret -d 'Only of secrets of this name' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -l since -d 'Only what was printed since then: how long ago (`30m`, `24h`, `7d`) or when (`2026-01-31`, `2026-01-31T10:00:00Z`)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -l private -d 'Only of private secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -l shared -d 'Only of shared secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand leaks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand env; and not __fish_seen_subcommand_from create list ls show set unset boot history restore" -s h -l help -d 'Print help (see more with \'--help\')'

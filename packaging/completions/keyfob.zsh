@@ -243,6 +243,20 @@ json\:"For scripts"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(leaks)
+_arguments "${_arguments_options[@]}" : \
+'--secret=[Only of secrets of this name]:NAME:_default' \
+'--since=[Only what was printed since then\: how long ago (\`30m\`, \`24h\`, \`7d\`) or when (\`2026-01-31\`, \`2026-01-31T10\:00\:00Z\`)]:WHEN:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'(--shared)--private[Only of private secrets]' \
+'--shared[Only of shared secrets]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (env)
 _arguments "${_arguments_options[@]}" : \
 '-o+[How to print results]:FORMAT:((table\:"For people"
@@ -821,6 +835,7 @@ _keyfob_commands() {
 'whoami:Show who you are, as the server sees it' \
 'secret:Keep secrets\: create, list, rotate, ...' \
 'preview:Show what a session would get, and why' \
+'leaks:Show which secrets were printed in sessions, and masked there' \
 'env:Environments\: non-sensitive variables with a version history' \
 'environment:Environments\: non-sensitive variables with a version history' \
 'session:Sessions\: one for each VM boot' \
@@ -916,6 +931,11 @@ _keyfob__subcmd__env__subcmd__unset_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob env unset commands' commands "$@"
 }
+(( $+functions[_keyfob__subcmd__leaks_commands] )) ||
+_keyfob__subcmd__leaks_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob leaks commands' commands "$@"
+}
 (( $+functions[_keyfob__subcmd__login_commands] )) ||
 _keyfob__subcmd__login_commands() {
     local commands; commands=()
@@ -942,7 +962,7 @@ _keyfob__subcmd__secret_commands() {
 'create:Save a new secret' \
 'list:List or search secrets' \
 'ls:List or search secrets' \
-'show:Show one secret\: what it is, its versions, what it overrides, which sessions got it' \
+'show:Show one secret\: what it is, its versions, what it overrides, which sessions got it, where it was printed' \
 'edit:Change a secret'\''s description, auto-install or variable; not its value' \
 'rotate:Save a new value' \
 'delete:Remove a secret from later boots' \

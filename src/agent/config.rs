@@ -11,6 +11,8 @@
 //! [files]
 //! dir = "/run/keyfob"
 //! group = "keyfob"            # the session's group, which may read the files
+//! [redact]
+//! journal = "whole-machine"   # or "services", those with LogNamespace=keyfob; or "off"
 //! [status]
 //! group = "keyfob"            # who may ask on the unix socket, besides root
 //! listen = "192.0.2.7:7444"   # mutual TLS, for operators and admins; without it, nobody
@@ -38,6 +40,7 @@ pub struct Config {
     pub join: Join,
     boot: Boot,
     pub files: Files,
+    pub redact: Redact,
     pub status: Status,
 }
 
@@ -66,6 +69,33 @@ struct Boot {
 pub struct Files {
     pub dir: Option<PathBuf>,
     pub group: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redact {
+    pub journal: JournalMode,
+}
+
+/// Whose log lines are redacted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalMode {
+    #[default]
+    WholeMachine,
+    /// Of units with `LogNamespace=keyfob`.
+    Services,
+    Off,
+}
+
+impl JournalMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WholeMachine => "whole-machine",
+            Self::Services => "services",
+            Self::Off => "off",
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,16 +170,18 @@ mod tests {
             join: Join { file, mmds },
             boot: Boot { deadline_seconds, on_failure },
             files: Files { dir, group },
+            redact: Redact { journal },
             status: Status { group: askers, listen, metrics },
         } = &all;
         assert_eq!((file, *mmds), (&Join::default().file, Join::default().mmds));
         let policy = BootPolicy::default();
         assert_eq!((*deadline_seconds, *on_failure), (Some(policy.deadline()), Some(policy.on_failure())));
         assert_eq!((dir.as_deref(), group.as_deref()), (Some(Path::new("/run/keyfob")), Some("keyfob")));
+        assert_eq!(*journal, JournalMode::default());
         assert_eq!(askers.as_deref(), Some("keyfob"));
         // Without these two keys nothing is listened on; what stands there are examples.
         assert!(listen.is_some() && metrics.is_some());
-        assert_eq!(keys, 9, "a key that the file doesn't tell of, or tells of twice");
+        assert_eq!(keys, 10, "a key that the file doesn't tell of, or tells of twice");
     }
 
     #[test]
@@ -159,6 +191,7 @@ mod tests {
             ("[boot]\ndeadline_seconds = 0\n", "1 to 3600"),
             ("[boot]\ndeadline_seconds = 3601\n", "1 to 3600"),
             ("[boot]\non_failure = 'panic'\n", "panic"),
+            ("[redact]\njournal = 'some'\n", "some"),
             ("[status]\nlisten = '7444'\n", "listen"),
             ("[status]\nmetrics = '0.0.0.0:9464'\n", "loopback"),
             ("[bot]\n", "bot"),

@@ -27,35 +27,28 @@ use crate::{client::Error, domain::redaction::Redaction};
 pub const CANARY: &str = "KEYFOB_CANARY";
 
 pub struct Fingerprints {
-    redaction: Redaction,
+    /// As they are handed over and kept: [`Redaction::encode`].
+    pub encoded: Arc<Vec<u8>>,
     pub canary: Zeroizing<String>,
 }
 
 impl Fingerprints {
-    /// Those in place, if they are this session's; with a canary of this process.
-    pub fn load(dir: &RuntimeDir, session: &str) -> Result<Self, Error> {
+    /// Those in place, if they are this session's, with those of a bundle and a canary of their own.
+    pub fn load(dir: &RuntimeDir, session: &str, bundle: &[Entry]) -> Result<Self, Error> {
         let ours = files::read_manifest(dir).map_err(local)?.is_some_and(|manifest| manifest.session == session);
         let earlier = if ours { in_place(dir).map_err(local)? } else { None };
         let mut redaction = match earlier {
             Some(redaction) => redaction,
             None => empty()?,
         };
+        for entry in bundle.iter().filter(|entry| entry.is_secret()) {
+            redaction.add(entry.variable.as_str(), &entry.version, &entry.value);
+        }
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(local)?;
         let canary = Zeroizing::new(format!("{:032x}", u128::from_ne_bytes(random)));
         redaction.add(CANARY, "", canary.as_bytes());
-        Ok(Self { redaction, canary })
-    }
-
-    /// With what a bundle brings.
-    pub fn add(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| entry.is_secret()) {
-            self.redaction.add(entry.variable.as_str(), &entry.version, &entry.value);
-        }
-    }
-
-    pub fn encode(&self) -> Arc<Vec<u8>> {
-        Arc::new(self.redaction.encode())
+        Ok(Self { encoded: Arc::new(redaction.encode()), canary })
     }
 }
 

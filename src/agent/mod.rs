@@ -5,6 +5,7 @@
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
 //!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
 //! exec, redact, doctor: what others make of the files
+//! journal: what is logged, without the values
 //! ```
 //!
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
@@ -17,6 +18,7 @@ mod fetch;
 pub mod files;
 mod fingerprints;
 mod hits;
+pub mod journal;
 mod kept;
 mod leaks;
 pub mod local;

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
     config::Config,
-    doctor, exec, notify, pty_monitor, redact, run, runtime_dir,
+    doctor, exec, journal, notify, pty_monitor, redact, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
     source,
     stage::Stage,
@@ -80,6 +80,17 @@ enum Command {
     /// Logins by su, sudo and ssh, shells, services, a command by exec, and with --cron a job: for each, how many variables
     /// are set as they were installed, and which are not. Never a value. Ends with 1 where something is missing. As root.
     Doctor(Doctor),
+    /// Pass on to journald what is logged, without the session's values; by its units, as root
+    ///
+    /// For keyfob-redact.service, which serves the whole machine, and with --services for systemd-journald@keyfob.service, which
+    /// serves the units with LogNamespace=keyfob. redact.journal of the configuration says which of them is wanted.
+    Journal {
+        /// By the sockets of the journal namespace, which systemd hands over
+        #[arg(long)]
+        services: bool,
+        #[arg(long, hide = true)]
+        stand_in: bool,
+    },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -259,6 +270,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
+        Command::Journal { stand_in: true, .. } => return journal::stand_in(),
+        Command::Journal { services, .. } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))
         }
@@ -329,6 +342,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         join: config.join,
         floor: given.memory.floor(),
         once: given.once,
+        journal: config.redact.journal,
         sockets: Sockets {
             unix: Sockets::path(dir.path()),
             group: askers.or(dir.group()),

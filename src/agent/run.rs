@@ -9,21 +9,32 @@
 //!
 //! Who goes on without secrets, or fails, reports that too, if there is an identity to report with.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
-use tokio::{signal::unix::SignalKind, sync::mpsc, time::Instant};
+use tokio::{
+    signal::unix::SignalKind,
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{
-    config,
+    config::{self, JournalMode},
     fetch::{self, Fetched},
     files::{self, Item, Manifest, Set},
     fingerprints::Fingerprints,
+    journal,
     kept::{Enrolled, Keeper, Kept},
+    leaks::Leak,
     notify, report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
@@ -53,11 +64,46 @@ pub struct Settings {
     pub once: bool,
     /// Where others ask how this agent is.
     pub sockets: Sockets,
+    /// Who redacts what is logged.
+    pub journal: JournalMode,
+}
+
+/// The agent's dealings with who redacts the journal.
+struct Redacting {
+    given: watch::Sender<Option<Arc<Vec<u8>>>>,
+    redactor: watch::Receiver<journal::State>,
+    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+}
+
+impl Redacting {
+    /// How long a boot waits for a redactor that is there.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Gives fingerprints before anything that they stand for can be read, and so be logged.
+    async fn give(&mut self, prints: &Arc<Vec<u8>>) {
+        self.given.send_replace(Some(prints.clone()));
+        if Path::new(journal::SOCKETS[0]).exists() {
+            let using = self.redactor.wait_for(|state| state.uses(prints));
+            if timeout(Self::PATIENCE, using).await.is_err() {
+                tracing::warn!("the journal's redactor has not taken the fingerprints yet; going on");
+            }
+        }
+    }
 }
 
 pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let mut agent = Agent::new(dir, settings)?;
+    let (given, prints) = watch::channel(None);
+    let (state, redactor) = watch::channel(journal::State::default());
+    let leaks = mpsc::channel(1_000);
+    let (off, found) = (settings.journal == JournalMode::Off, leaks.0.clone());
+    let handing = async {
+        if !off {
+            journal::hand_over(prints, found, state).await;
+        }
+        std::future::pending().await
+    };
+    let mut agent = Agent::new(dir, settings, Redacting { given, redactor, leaks })?;
     let status = agent.status.clone();
     let answering = match agent.settings.once {
         true => None,
@@ -71,6 +117,7 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
     };
     let lived = tokio::select! {
         never = answering => match never {},
+        never = handing => never,
         () = stop => Ok(()),
         () = notify::watchdog() => Ok(()),
         lived = agent.live() => lived,
@@ -99,6 +146,9 @@ struct Agent {
     untold: Option<AgentStatus>,
     /// Why the VM is open without its secrets, while it is.
     problem: Option<String>,
+    redacting: Redacting,
+    /// What is logged to see that it does not come out.
+    canary: Option<Zeroizing<String>>,
 }
 
 /// What is in place.
@@ -109,7 +159,7 @@ struct Installed {
 }
 
 impl Agent {
-    fn new(dir: RuntimeDir, settings: Settings) -> Result<Self, Error> {
+    fn new(dir: RuntimeDir, settings: Settings, redacting: Redacting) -> Result<Self, Error> {
         let dir = Arc::new(dir);
         let status = Status::new(dir.clone());
         let (keeper, kept) = Keeper::restore();
@@ -130,6 +180,8 @@ impl Agent {
             channel: None,
             untold: None,
             problem: None,
+            redacting,
+            canary: None,
         })
     }
 
@@ -157,7 +209,7 @@ impl Agent {
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
-        match serve::serve(&identified, &mut self.keeper, &place, mpsc::channel(1_000), &summary, &self.status).await {}
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.redacting.leaks, &summary, &self.status).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -262,6 +314,10 @@ impl Agent {
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
+            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[])?;
+            self.redacting.give(&encoded).await;
+            files::tell_fingerprints(&self.dir, &encoded, self.settings.floor).map_err(local)?;
+            self.canary = Some(canary);
             let files = self.dir.rung().as_str();
             let summary = format!(
                 "{} variables in {} (bundle {}, memory {}, files {files}), as an earlier process left them",
@@ -288,9 +344,10 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        let mut fingerprints = Fingerprints::load(&self.dir, own.subject.name())?;
-        fingerprints.add(&fetched.entries);
-        let installed = install(&self.dir, &fetched, &fingerprints.encode(), floor)?;
+        let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries)?;
+        self.redacting.give(&encoded).await;
+        self.canary = Some(canary);
+        let installed = install(&self.dir, &fetched, &encoded, floor)?;
         self.status.contact();
         if let Some(manifest) = files::read_manifest(&self.dir).map_err(local)? {
             self.status.installed(&manifest);

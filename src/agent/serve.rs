@@ -82,7 +82,7 @@ pub async fn serve(
     identified: &Identified,
     keeper: &mut Keeper,
     place: &Place<'_>,
-    (found, leaks): (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     summary: &str,
     status: &Status,
 ) -> Infallible {
@@ -149,7 +149,7 @@ async fn answer(
     identified: &Identified,
     place: &Place<'_>,
     mut requests: mpsc::Receiver<Request>,
-    found: mpsc::Sender<Leak>,
+    found: &mpsc::Sender<Leak>,
 ) -> Infallible {
     loop {
         match requests.recv().await {
@@ -198,11 +198,10 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let mut fingerprints = Fingerprints::load(place.dir, identified.own.subject.name()).map_err(refused)?;
-    fingerprints.add(&entries);
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries).map_err(refused)?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
-    let redaction = in_memory(&fingerprints.encode()).map_err(refused)?;
+    let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;
     Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
 }
 
@@ -228,7 +227,7 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the control plane what leaked, some time after it is found.
-async fn tell(identified: &Identified, mut leaks: mpsc::Receiver<Leak>, status: &Status) -> Infallible {
+async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>, status: &Status) -> Infallible {
     let mut ledger = Ledger::default();
     let count = |ledger: &mut Ledger, leak: Leak| {
         status.masked(&leak.variable, leak.count);

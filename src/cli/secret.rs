@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        forms,
         name::{self, UserName},
         value::{self, Delivery, Unfit, Value},
         variable::{Variable, variable_of},
@@ -296,7 +297,7 @@ fn check(value: &Value, delivery: Delivery, as_file: &str, out: &Out, trimmed: b
         let next = if by_file { format!(": {as_file}") } else { String::new() };
         Failure::refused("invalid_argument", format!("{e}{next}"))
     })?;
-    let odd = value::warnings(value.expose());
+    let odd = value::warnings(value.expose(), forms::strength(value.expose()));
     for warning in &odd {
         out.warn(warning);
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::{
+    forms::Form,
     name::Id,
     plain::{is_plain, plain},
     variable::Variable,
@@ -67,7 +68,8 @@ pub struct Leak {
     pub variable: Variable,
     /// Whose leak it is: versions are unique, and a secret may have had another variable when it was delivered.
     pub version: Line<64>,
-    pub form: Line<32>,
+    /// A [`Form`]'s word; [`OTHER`] for those of agents that are newer than us.
+    pub form: &'static str,
     /// Empty where it is not known: a process may be gone by the time its line is read.
     pub unit: Line<255>,
     pub count: u64,
@@ -93,7 +95,7 @@ impl Leak {
         Ok(Self {
             variable: Variable::parse(variable).map_err(|_| BadLeak("variable is none"))?,
             version: line(version, "version is not 1 to 64 bytes of plain text")?,
-            form: line(form, "form is not 1 to 32 bytes of plain text")?,
+            form: line::<32>(form, "form is not 1 to 32 bytes of plain text").map(|form| known(&form))?,
             unit: Line::parse(unit).map_err(|_| BadLeak("unit is not up to 255 bytes of plain text"))?,
             count: Some(count).filter(|count| *count > 0).ok_or(BadLeak("count is 0"))?,
         })
@@ -103,6 +105,13 @@ impl Leak {
     pub fn is_canary(&self) -> bool {
         self.variable.as_str() == CANARY
     }
+}
+
+/// Stands for all that is not told apart.
+pub const OTHER: &str = "(other)";
+
+fn known(form: &Line<32>) -> &'static str {
+    Form::ALL.into_iter().map(Form::as_str).find(|word| *word == form.as_str()).unwrap_or(OTHER)
 }
 
 /// No secret can have it: our own variables are reserved.
@@ -201,6 +210,8 @@ mod tests {
                 Some(what) => assert!(found.as_ref().is_err_and(|e| e.contains(what)), "{what}: {found:?}"),
             }
         }
+        let form = |given| Leak::parse("DB_URL", "v1", given, "u", 1).unwrap().form;
+        assert_eq!((form("base64"), form("rot13"), form("Base64")), ("base64", OTHER, OTHER));
         assert!(Leak::parse("KEYFOB_CANARY", "v", "raw", "u", 1).unwrap().is_canary());
         assert!(crate::domain::reserved::class_of(&Variable::parse(CANARY).unwrap()).is_some());
     }

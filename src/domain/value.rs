@@ -8,7 +8,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::forms::{self, Strength};
+use super::forms::Strength;
 
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
@@ -123,7 +123,7 @@ pub fn check_text(bytes: &[u8]) -> Result<(), Unfit> {
 }
 
 /// Things worth telling whoever saves a value. They stop nothing.
-pub fn warnings(bytes: &[u8]) -> Vec<&'static str> {
+pub fn warnings(bytes: &[u8], strength: Strength) -> Vec<&'static str> {
     let mut told = Vec::new();
     if bytes.ends_with(b"\n") && bytes.iter().filter(|b| **b == b'\n').count() == 1 {
         told.push("the value ends with a newline, which is part of it; `printf %s` writes none");
@@ -131,7 +131,7 @@ pub fn warnings(bytes: &[u8]) -> Vec<&'static str> {
     if bytes.windows(2).any(|w| w == b"\r\n") {
         told.push("the value has Windows line ends (CR LF), which are part of it");
     }
-    match forms::strength(bytes) {
+    match strength {
         Strength::NotRedactable if bytes.trim_ascii().len() < 8 => {
             told.push("the value is shorter than 8 bytes and can't be redacted from logs");
         }
@@ -146,6 +146,7 @@ pub fn warnings(bytes: &[u8]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::forms;
 
     #[test]
     fn what_a_value_may_be() {
@@ -189,7 +190,7 @@ mod tests {
             (b"\n    x \n", 1),
             (b"long\r\nenough", 1),
         ] {
-            assert_eq!(warnings(bytes).len(), count, "{bytes:?}");
+            assert_eq!(warnings(bytes, forms::strength(bytes)).len(), count, "{bytes:?}");
         }
     }
 }

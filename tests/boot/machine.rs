@@ -77,6 +77,11 @@ pub fn alone() {
 impl Machine {
     /// Starts a machine and waits for its root shell, which is there before anything else.
     pub fn boot(tree: &'static Tree, kind: Kind, boot: &Boot<'_>) -> Self {
+        Self::boot_with(tree, kind, boot, &[])
+    }
+
+    /// With further programs, by their path in the machine; they go there without what a debugger wants.
+    pub fn boot_with(tree: &'static Tree, kind: Kind, boot: &Boot<'_>, programs: &[(&str, &Path)]) -> Self {
         let dir = tempfile::Builder::new().prefix("keyfob-boot-").tempdir_in("/dev/shm").expect("/dev/shm is there");
         let make = |path: &Path| {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(path).expect("our own directory");
@@ -88,6 +93,11 @@ impl Machine {
             let path = upper.join(path.trim_start_matches('/'));
             make(path.parent().expect("a file's directory"));
             fs::write(path, text).expect("our own directory");
+        }
+        for (path, program) in programs {
+            let path = upper.join(path.trim_start_matches('/'));
+            make(path.parent().expect("a file's directory"));
+            tree::run(Command::new("strip").arg("-o").arg(&path).arg(program));
         }
         if let Some(join) = boot.join {
             let mut join = Join::parse(join, Audience::Session).expect("a session's join string");

@@ -6,7 +6,9 @@
 mod world;
 
 mod enrolment; // one boot, by how it goes
+mod journal; // what is logged, and what arrives
 mod life; // what people meet: a race to log in, a doctor, a stop, a boot without secrets
+mod load; // who logs, inside a machine
 mod machine; // a container or a VM, by the same methods
 mod tree; // what they boot
 mod ways_in; // logins, commands, jobs, units: who sees the variables
@@ -31,6 +33,8 @@ mod nspawn {
         life::without_secrets,
         life::the_doctor_agrees,
         life::no_login_comes_first,
+        journal::all_arrives_and_no_value,
+        journal::sessions_and_services,
     );
 }
 
@@ -40,5 +44,12 @@ mod vm {
         enrolment::a_bad_join_string_fails_the_unit,
         enrolment::an_absent_server_fails_the_unit_in_time,
         life::no_login_comes_first,
+        journal::all_arrives_and_no_value,
     );
+}
+
+/// Not a case: what this program does when it is started inside a machine.
+#[test]
+fn role() {
+    load::play();
 }

@@ -20,7 +20,7 @@ fn agent(arguments: &[&str]) -> Output {
     Command::new(AGENT).args(arguments).output().expect("keyfob-agent runs")
 }
 
-pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < end, "waited 30 s in vain: {what}");

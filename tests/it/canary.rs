@@ -26,7 +26,7 @@ use tonic::{Response, Status};
 
 use crate::{
     cli::Terminal,
-    world::{AGENT, AgentRun, Api, Cli, KEYFOB, Ran, SERVER, World, plain, run},
+    world::{AGENT, AgentRun, Api, Cli, KEYFOB, ORG, Ran, SERVER, World, enrol_session, plain, run},
 };
 
 // ================================================================ what is searched for
@@ -196,6 +196,7 @@ async fn one_value_through_every_path() {
 
     by_cli(&world, &alice, &canary, &mut said);
     by_grpc(&world, &canary, &mut said).await;
+    by_session(&world, &canary, &mut said).await;
     world.restart_server(); // kill -9: what was acknowledged comes back from the write-ahead log
     at_agents(&world, &canary, &mut said).await;
     let agent = AgentRun::start(&world.session("alice", "default").await.join, &[]);
@@ -398,6 +399,8 @@ async fn misplaced_by_grpc(by: &Api, canary: &Canary, said: &mut Said) {
         secrets.rotate_secret(RotateSecretRequest { r#ref: named(), value: Some(plain(canary.text.as_bytes())) });
         secrets.delete_secret(DeleteSecretRequest { r#ref: mine(), expected_version: text() });
         secrets.delete_secret(DeleteSecretRequest { r#ref: by_id() });
+        secrets.list_leaks(ListLeaksRequest { r#ref: named() });
+        secrets.list_leaks(ListLeaksRequest { r#ref: by_id(), page_token: text() });
         secrets.preview_bundle(PreviewBundleRequest { user: text() });
         secrets.preview_bundle(PreviewBundleRequest { environment: text() });
         environments.create_environment(CreateEnvironmentRequest { name: text() });
@@ -424,8 +427,57 @@ async fn misplaced_by_grpc(by: &Api, canary: &Canary, said: &mut Said) {
         enrolment.enrol(EnrolRequest { token: canary.text.clone().into_bytes(), csr_der: canary.text.clone().into_bytes() });
         enrolment.renew(RenewRequest { csr_der: canary.text.clone().into_bytes() });
         bundle.report(ReportRequest { status: Some(v1::AgentStatus { last_error: text() + "\0", phase: 3, ..Default::default() }) });
+        bundle.fetch_named(FetchNamedRequest { names: vec![text()], public_key: canary.text.clone().into_bytes(), nonce: vec![0; 16] });
         bundle.fetch(FetchRequest { public_key: canary.text.clone().into_bytes(), nonce: vec![0; 16] });
     }
+}
+
+/// A session that asks for it by name, says that it was printed, and puts it into fields that are not for it.
+async fn by_session(world: &World, canary: &Canary, said: &mut Said) {
+    let made = world.session("alice", "default").await;
+    let (session, id) = (enrol_session(&made.join).await, made.session.expect("a session").id);
+    session.fetch(ORG, &id).await.expect("a bundle");
+    let named = session.fetch_named(ORG, &id, &["kept-back", "typed"]).await.expect("both");
+    for value in named.values().values() {
+        assert_eq!(value, canary.text.as_bytes());
+    }
+    said.note("what was named", format!("{:?} {:#?}", named.contents, named.contents));
+    let text = || canary.text.clone();
+    let request = |names: &[&str]| v1::FetchNamedRequest {
+        names: names.iter().map(|n| (*n).to_owned()).collect(),
+        public_key: keyfob::seal::RecipientKey::generate().expect("randomness").public().to_vec(),
+        nonce: vec![0; 16],
+    };
+    for request in [
+        request(&["typed"]),
+        request(&[&canary.text]),
+        request(&["typed", &canary.text]),
+        v1::FetchNamedRequest { nonce: text().into_bytes(), ..request(&["typed"]) },
+    ] {
+        said.answered("fetch named", session.bundle().fetch_named(request).await);
+    }
+    let entry = &named.contents.entries[0];
+    let good = || v1::Leak {
+        variable: entry.variable.clone(),
+        version: entry.version.clone(),
+        form: "raw".into(),
+        unit: "web.service".into(),
+        count: 1,
+    };
+    for (what, leak, refused) in [
+        ("good", good(), false),
+        ("as the version", v1::Leak { version: text(), ..good() }, false), // of nothing, so ignored
+        ("as the variable", v1::Leak { variable: text(), ..good() }, true),
+        ("as the form", v1::Leak { form: text() + "\n", ..good() }, true),
+        ("as the unit", v1::Leak { unit: text() + "\n", ..good() }, true),
+    ] {
+        let request = v1::ReportRequest { leaks: vec![leak], ..Default::default() };
+        let status = said.answered(what, session.bundle().report(request).await);
+        assert_eq!(status.is_some(), refused, "{what}: {status:?}");
+    }
+    let status = |redaction: String| v1::AgentStatus { phase: 3, redaction, ..Default::default() };
+    let request = v1::ReportRequest { status: Some(status(text() + "\0")), ..Default::default() };
+    assert!(said.answered("as the redaction", session.bundle().report(request).await).is_some());
 }
 
 /// Agents that get the value and come to grief with it.
@@ -506,6 +558,8 @@ async fn looked_at(world: &World, alice: &Cli, said: &mut Said) {
         &["secret", "list"][..],
         &["secret", "show", "piped"],
         &["secret", "show", "as-file"],
+        &["secret", "show", "kept-back"],
+        &["leaks"],
         &["preview"],
         &["env", "show", "default"],
         &["env", "history", "default"],
@@ -551,7 +605,7 @@ async fn what_is_typed_into_the_wrong_place_is_not_repeated() {
         secret rotate x ?; secret rotate x --expect ?; secret edit ? --no-auto-install; secret edit x --variable ?
         secret delete ? --yes; secret delete x --expect ? --yes; secret import ? --private
         secret import x ? --private
-        preview ?; preview --as ?; preview -e ?
+        preview ?; preview --as ?; preview -e ?; leaks ?; leaks --secret ?; leaks --since ?; leaks --since=?
         env ?; env create ?; env show ?; env show default --version ?; env set ? A=1; env set default ?
         env set default ?=1; env set default A=1 --expect ?; env unset default ?; env unset ? A; env history ?
         env restore default ?; env restore ? 1

@@ -460,11 +460,52 @@ async fn what_only_counts_or_lists_gives_nothing_away() {
         "UPDATE content_items SET version = 'x'",
         "INSERT INTO content_items SELECT c.org, c.id, s.id, s.version FROM contents c JOIN secrets s ON s.org = c.org ON CONFLICT DO NOTHING",
         "UPDATE secrets SET size = 1, created_by = 'user/bob', description = 'x', created_at = 0, rotated_at = 0, variable_overridden = 1",
+        "UPDATE secret_versions SET strength = 'none'",
         "DELETE FROM secret_versions",
+        "INSERT INTO leaks SELECT s.org, s.id, k.id, k.version, 'u', 'f', 9000 + k.rowid + 100 * s.rowid, 1, 0, 0 FROM sessions s, secrets k",
     ] {
         database.execute_batch(sql).unwrap();
         stage.all_is_well(sql).await;
     }
+}
+
+/// Leaks are no proof of anything: whoever writes to the database can make some up. They are shown to those alone who may know
+/// of the secret all the same, nothing comes of them, and the chain has none of them.
+#[tokio::test]
+async fn leaks_that_were_made_up() {
+    let stage = Stage::new().await;
+    stage.create().await;
+    let database = stage.database();
+    let forge = "INSERT INTO leaks SELECT s.org, s.id, k.id, k.version, k.name, 'f', 9000 + k.rowid + 100 * s.rowid, 1, 0, 0 FROM sessions s, secrets k";
+    database.execute_batch(forge).unwrap();
+    let seen = async |by: &Api| {
+        let leaks = by.secrets().list_leaks(v1::ListLeaksRequest::default()).await.expect("a list").into_inner().leaks;
+        let mut names: Vec<_> = leaks.into_iter().map(|l| l.name).collect();
+        names.sort();
+        names.dedup();
+        names.join(" ")
+    };
+    for (by, names) in [
+        (&stage.people[0].1, "a a2 off s"),
+        (&stage.people[1].1, "b s"),
+        (stage.world.admin(), "s"),
+        (&stage.other, "o"),
+    ] {
+        assert_eq!(seen(by).await, names);
+    }
+    for column in ["count = 'one'", "unit = x'00ff'", "last_at = 9223372036854775807, first_at = -9223372036854775807"]
+    {
+        database.execute_batch(&format!("UPDATE leaks SET {column} WHERE org = 'acme'")).unwrap();
+        let listed = stage.world.admin().secrets().list_leaks(v1::ListLeaksRequest::default()).await;
+        assert!(listed.as_ref().err().is_none_or(|status| status.code() == Code::DataLoss), "{column}: {listed:?}");
+        assert_eq!(seen(&stage.other).await, "o", "{column}");
+        database.execute_batch(&format!("DELETE FROM leaks; {forge}")).unwrap();
+    }
+    stage.all_is_well("with leaks that were made up").await;
+    let verified = stage.world.admin().audit().verify_audit(v1::VerifyAuditRequest {}).await.unwrap().into_inner();
+    assert!(verified.intact);
+    let request = v1::ListAuditEntriesRequest { action: "secret.leaked".into(), ..Default::default() };
+    assert!(stage.world.admin().audit().list_audit_entries(request).await.unwrap().into_inner().entries.is_empty());
 }
 
 /// What is absent is absent: said here so that nobody believes otherwise. The record names what was done to it.

@@ -13,9 +13,11 @@ mod edge; // the accept loop under attack
 mod exec; // what a command prints, masked; terminals; what it asks of the agent
 mod files; // the runtime directory: modes, ladder, atomicity, refusals
 mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
+mod leaks; // what sessions report of masked values: who sees it, what is refused, what it does to the audit log
 mod line; // the whole line: a secret saved here is a variable in a shell there
 mod matrix; // who may call what: every call by every kind of caller
 mod memory; // no copy of a value in the memory of agent or server, by scanning it
+mod named; // secrets by name, for one command
 mod packaging; // what a package installs: units, pages, completions, the list of it
 mod pam; // the PAM module under real libpam, su, sudo, sshd; the snippets in the shells they are for
 mod status; // what an agent says of itself: to whom, over what, and each change

@@ -129,6 +129,17 @@ async fn agent_and_server_keep_no_copy() {
     }
     assert_eq!(scan(server, &needles), BTreeMap::new(), "server, after 1,000 fetches");
 
+    // By name, found or not.
+    let names: Vec<String> = values.iter().map(|(name, _)| name.clone()).collect();
+    let unknown = [&names[..31], &["never-was".to_owned()]].concat();
+    for names in std::iter::repeat_n([&names, &unknown], 20).flatten() {
+        let key = RecipientKey::generate().unwrap();
+        let (public_key, nonce) = (key.public().to_vec(), vec![0; 16]);
+        let request = v1::FetchNamedRequest { names: names.clone(), public_key, nonce };
+        assert_eq!(session.bundle().fetch_named(request).await.is_ok(), !names.contains(&"never-was".to_owned()));
+    }
+    assert_eq!(scan(server, &needles), BTreeMap::new(), "server, after fetches by name");
+
     // An error: a row that was tampered with is opened in part before it is refused.
     let tampered = rusqlite::Connection::open(world.database()).unwrap();
     tampered.busy_timeout(Duration::from_secs(5)).unwrap();

@@ -278,6 +278,28 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Fetches and opens secrets by name, as the agent does for one command.
+    pub async fn fetch_named(&self, org: &str, session: &str, names: &[&str]) -> Result<Opened, Status> {
+        let key = RecipientKey::generate().expect("randomness");
+        let (nonce, names) = (vec![7; seal::NONCE_LEN], names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        let request =
+            v1::FetchNamedRequest { names: names.clone(), public_key: key.public().to_vec(), nonce: nonce.clone() };
+        let reply = self.bundle().fetch_named(request).await?.into_inner();
+        let v1::FetchNamedResponse { encapsulated_key, ciphertext, sequence, .. } = reply;
+        let mut message = ciphertext.to_vec();
+        let purpose = Purpose::Named { org, session, sequence, nonce: &nonce, names: &names };
+        let len = key.open(&encapsulated_key, &mut message, &purpose).expect("sealed to this key, for these names");
+        Ok(Opened { sequence, contents: v1::BundleContents::decode(&message[..len]).expect("a bundle") })
+    }
+
+    /// Reports leaks and nothing else.
+    pub async fn leaked(&self, leaks: impl IntoIterator<Item = v1::Leak>) -> Result<(), Status> {
+        let leaks = leaks.into_iter().collect();
+        self.bundle().report(v1::ReportRequest { status: None, leaks }).await.map(drop)
+    }
+}
+
 pub fn plain(value: &[u8]) -> v1::SecretValue {
     v1::SecretValue { kind: Some(v1::secret_value::Kind::Plain(value.to_vec())) }
 }

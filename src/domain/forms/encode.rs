@@ -19,21 +19,17 @@ pub(super) fn base64(
 ) -> Range<usize> {
     let first = (8 * before).div_ceil(6);
     let end = 8 * (before + bytes.len()) / 6;
-    out.clear();
-    out.reserve(end - first);
-    for character in first..end {
+    for (to, character) in out.fill(end - first).iter_mut().zip(first..) {
         let bit = 6 * character - 8 * before;
         let pair = u16::from(bytes[bit / 8]) << 8 | bytes.get(bit / 8 + 1).map_or(0, |b| u16::from(*b));
-        out.push(alphabet[usize::from(pair >> (10 - bit % 8)) & 63]);
+        *to = alphabet[usize::from(pair >> (10 - bit % 8)) & 63];
     }
     (8 * (before + region.start)).div_ceil(6) - first..8 * (before + region.end) / 6 - first
 }
 
 pub(super) fn hex(bytes: &[u8], digits: &[u8; 16], region: Range<usize>, out: &mut Scratch) -> Range<usize> {
-    out.clear();
-    out.reserve(2 * bytes.len());
-    for byte in bytes {
-        out.extend(&[digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+    for (to, byte) in out.fill(2 * bytes.len()).chunks_exact_mut(2).zip(bytes) {
+        to.copy_from_slice(&[digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
     }
     2 * region.start..2 * region.end
 }

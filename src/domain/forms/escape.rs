@@ -150,7 +150,7 @@ impl<'a> Escaper<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut odd = Scratch::new();
         let mut met = [false; 128];
-        for byte in bytes.iter().filter(|b| !b.is_ascii_alphanumeric() && !b"-._".contains(b)) {
+        for byte in bytes.iter().filter(|b| !is_plain(b)) {
             if !byte.is_ascii() || !std::mem::replace(&mut met[usize::from(*byte)], true) {
                 odd.push(*byte);
             }
@@ -201,12 +201,24 @@ impl<'a> Escaper<'a> {
     fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
         out.clear();
         let mut window = None;
-        for (at, unit) in self.units() {
+        let mut at = 0;
+        while at < self.bytes.len() {
+            // No row changes these; copied as many as lie on one side of the region's borders.
+            let border = [region.start, region.end].into_iter().find(|b| *b > at).unwrap_or(self.bytes.len());
+            let plain = self.bytes[at..border].iter().take_while(|b| at > 0 && is_plain(b)).count();
             let start = out.len();
-            escape.write(&unit, at == 0, out);
-            if region.start <= at && at + unit.bytes.len() <= region.end {
+            let len = if plain > 0 {
+                out.extend(&self.bytes[at..at + plain]);
+                plain
+            } else {
+                let unit = self.unit(at);
+                escape.write(&unit, at == 0, out);
+                unit.bytes.len()
+            };
+            if region.start <= at && at + len <= region.end {
                 window = Some(window.map_or(start, |w: Range<usize>| w.start)..out.len());
             }
+            at += len;
         }
         window.unwrap_or(0..0)
     }
@@ -252,11 +264,17 @@ impl Escape {
                 json_char(unit, bytes, also, *slash, *ascii, *case, out)
             }
             (Self::JsonTwice, bytes) => {
-                let mut once = Scratch::new();
-                json_char(unit, bytes, "", false, false, Lower, &mut once);
-                for byte in &*once {
-                    let again = Unit { bytes: &[*byte], char: Some(char::from(*byte)).filter(char::is_ascii) };
-                    json_char(&again, again.bytes, "", false, false, Lower, out);
+                let start = out.len();
+                json_char(unit, bytes, "", false, false, Lower, out);
+                let mut once = [0; 12];
+                let len = out.len() - start;
+                once[..len].copy_from_slice(&out[start..]);
+                out.truncate(start);
+                for byte in &once[..len] {
+                    if b"\\\"".contains(byte) {
+                        out.push(b'\\');
+                    }
+                    out.push(*byte);
                 }
             }
             (Self::Xml(..) | Self::XmlText, b"&") => out.extend(b"&amp;"),
@@ -291,6 +309,11 @@ impl Escape {
             (_, bytes) => out.extend(bytes),
         }
     }
+}
+
+/// What every encoder leaves as it is, unless it comes first.
+fn is_plain(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_')
 }
 
 fn json_char(unit: &Unit, bytes: &[u8], also: &str, slash: bool, ascii: bool, case: Case, out: &mut Scratch) {

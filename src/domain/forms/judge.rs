@@ -117,14 +117,14 @@ pub(super) type Worth = Zeroizing<Vec<u8>>;
 pub(super) fn worth(text: &[u8], public: &[Range<usize>]) -> Worth {
     let mut worth = Zeroizing::new(vec![u8::MAX; text.len()]);
     public.iter().for_each(|known| worth[known.clone()].fill(0));
-    // Words: four letters and more of one case, the first perhaps a capital.
+    // Words: six letters and more of one case, the first perhaps a capital. Of random tokens few hold any.
     let base32 =
         text.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7' | b'=')) && text.iter().any(u8::is_ascii_digit);
     let mut start = 0;
     while start < text.len() {
         let lower = start + usize::from(text[start].is_ascii_uppercase());
         let end = run(text, lower, u8::is_ascii_lowercase).max(run(text, start, u8::is_ascii_uppercase));
-        if end - start >= 4 && !base32 {
+        if end - start >= 6 && !base32 {
             worth[start..end].iter_mut().for_each(|w| *w = (*w).min(20));
         }
         start = end.max(start + 1);
@@ -206,18 +206,27 @@ pub(super) fn plain_url(text: &[u8]) -> bool {
 /// Where in a part of a text the region lies best: what is rare in logs, no word, the same in most encodings, not public
 /// unless that is what leaves enough bits outside, and early, since as much of a stream is held back. The text's bits are
 /// told when they count.
-pub(super) fn best_region(
-    text: &[u8],
-    worth: &[u8],
-    part: Range<usize>,
-    of: Option<usize>,
-    bonus: impl Fn(usize) -> i32,
-) -> usize {
-    /// No region is looked for farther in.
-    const FARTHEST: usize = 16 * 1024;
-    let last = (part.end - 8).min(part.start + FARTHEST);
-    let scored = (part.start..=last).map(|at| (score(text, worth, part.start, at, of) + bonus(at), at));
-    scored.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(part.start, |(_, at)| at)
+pub(super) fn best_region(text: &[u8], worth: &[u8], part: Range<usize>, bits: Option<usize>) -> usize {
+    /// What no window is better than.
+    const BEST: i32 = 7 + 6;
+    let mut best = (i32::MIN, part.start);
+    for at in part.start..=part.end - 8 {
+        // One that also lies in one line when the whole is folded needs no other for that.
+        let bonus = 6 * i32::from(at % 48 <= 40 && at % 57 <= 49);
+        let score = score(text, worth, part.start, at, bits) + bonus;
+        if score > best.0 {
+            best = (score, at);
+        }
+        if best.0 + late(part.start, at) >= BEST {
+            break;
+        }
+    }
+    best.1
+}
+
+/// What it costs to lie late.
+fn late(start: usize, at: usize) -> i32 {
+    (at - start).saturating_sub(56) as i32 / 32
 }
 
 /// How well a region would lie there.
@@ -246,5 +255,5 @@ pub(super) fn score(text: &[u8], worth: &[u8], start: usize, at: usize, of: Opti
     score -= if window.iter().all(u8::is_ascii_digit) { 3 } else { 0 };
     let left = of.is_some_and(|bits| bits < ENOUGH + self::bits(worth) + 1);
     score -= if left { 40 } else { 0 };
-    score - (at - start).saturating_sub(56) as i32 / 32 - i32::from(at - start < 4)
+    score - late(start, at) - i32::from(at - start < 4)
 }

@@ -111,6 +111,8 @@ impl<'a> Plan<'a> {
 
     /// Gives every part a region: one of those already chosen that lies in it, or else a new one.
     fn choose(&mut self) {
+        /// Neither public nor over a line's end.
+        const PASSABLE: i32 = -7;
         let Self { texts, regions } = self;
         regions.room_for(texts.iter().map(|text| text.parts.len()).sum());
         for text in texts {
@@ -119,14 +121,12 @@ impl<'a> Plan<'a> {
             for part in &mut text.parts {
                 let score = |at: &usize| judge::score(&text.bytes, &text.worth, part.range.start, *at, None);
                 let known = regions.within(&text.bytes, &part.range).max_by_key(score);
-                part.region = known.unwrap_or_else(|| {
-                    // Regions 48 bytes apart lie one in each folded line, and one in each line of a key.
-                    let of = Some(bits).filter(|_| part.kind == Kind::Whole);
-                    let bonus = |at: usize| match phase {
-                        None => 6 * i32::from(at % 48 <= 40 && at % 57 <= 49),
-                        Some(phase) => 12 * i32::from(at % 48 == phase),
-                    };
-                    judge::best_region(&text.bytes, &text.worth, part.range.clone(), of, bonus)
+                // Regions 48 bytes apart lie one in each folded line, and one in each line of a key.
+                let next = phase.map(|phase| part.range.start + (48 + phase - part.range.start % 48) % 48);
+                let next = next.filter(|at| at + 8 <= part.range.end && score(at) >= PASSABLE);
+                part.region = known.or(next).unwrap_or_else(|| {
+                    let bits = Some(bits).filter(|_| part.kind == Kind::Whole);
+                    judge::best_region(&text.bytes, &text.worth, part.range.clone(), bits)
                 });
                 phase = phase.or(Some(part.region % 48));
                 regions.add(&text.bytes[part.region..][..8]);

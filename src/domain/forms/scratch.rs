@@ -17,6 +17,14 @@ impl Scratch {
         self.0.clear();
     }
 
+    /// Room for so many bytes, instead of what was there.
+    pub fn fill(&mut self, len: usize) -> &mut [u8] {
+        self.clear();
+        self.reserve(len);
+        self.0.resize(len, 0);
+        &mut self.0
+    }
+
     pub fn push(&mut self, byte: u8) {
         self.reserve(1);
         self.0.push(byte);
@@ -25,6 +33,11 @@ impl Scratch {
     pub fn extend(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
         self.0.extend_from_slice(bytes);
+    }
+
+    /// What is behind stays until it is overwritten or wiped.
+    pub fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
     }
 
     /// `Vec` would move without wiping.

@@ -1,18 +1,21 @@
 //! Fingerprints as tables, in one flat piece of memory which the caller may supply.
 //!
 //! ```text
-//! key | bloom: words u64 | buckets: first entry u32, one more than there are | entries: window hash 40 bits, pattern 22,
-//! which of its windows 2 | patterns: mac 16, len u32, label u32, offsets of the windows 3 x u32, all windows together u32
+//! key | bloom: words u32 | buckets: first entry u32, one more than there are | entries, sorted: hash of a window 32 bits,
+//! pattern 30, which of its windows 2 | patterns: mac 16, len u32, label u32, windows' offsets 3 x u32, their hashes as one u32
 //! ```
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    ops::{DerefMut, Range},
+};
 
 use zeroize::Zeroizing;
 
 use super::{
-    fingerprint::{Fingerprint, Fingerprints, STRIDE},
-    kernel::Kernel,
-    key::{KEY, Key, WINDOW},
+    fingerprint::{Fingerprints, STRIDE},
+    kernel::{self, Bloom, Kernel},
+    key::{Key, WINDOW},
 };
 
 type Memory = Box<dyn AsRef<[u8]> + Send + Sync>;
@@ -41,18 +44,19 @@ struct Plan {
 const PATTERN: usize = 40;
 
 impl Plan {
-    fn of(patterns: usize, windows: usize) -> Self {
-        // One word, on average, for one or two windows; more of them would not fit into the cache next to the processor.
-        let words = (windows / 2).next_power_of_two().max(64);
+    fn of(patterns: usize) -> Self {
+        let windows = STRIDE * patterns;
+        // A word for each window or two: more would not fit into the cache next to the processor. The least, 8 KiB, does.
+        let words = (windows / 2).next_power_of_two().max(2048);
         let bucket_bits = (windows.next_power_of_two().ilog2()).max(6);
-        let mut total = KEY;
+        let mut total = 32;
         let mut part = |bytes: usize| {
             let start = total;
             total = (start + bytes).next_multiple_of(64);
             start..start + bytes
         };
         Self {
-            bloom: part(8 * words),
+            bloom: part(4 * words),
             buckets: part(4 * ((1 << bucket_bits) + 1)),
             entries: part(8 * windows),
             patterns: part(PATTERN * patterns),
@@ -65,51 +69,45 @@ impl Plan {
 impl Finder {
     /// In ordinary memory, which is wiped when it is given up.
     pub fn new(fingerprints: &Fingerprints) -> Self {
-        Self::with(fingerprints, Kernel::best(fingerprints.len()))
+        Self::with(fingerprints, Kernel::best())
     }
 
     pub(super) fn with(fingerprints: &Fingerprints, kernel: Kernel) -> Self {
-        let mut memory = Zeroizing::new(vec![0; Self::plan(fingerprints, kernel).total]);
-        let (plan, hold) = Self::fill(fingerprints, kernel, &mut memory);
+        let mut memory = Zeroizing::new(vec![0; Self::size(fingerprints)]);
+        let (plan, hold) = Self::fill(fingerprints, &mut memory);
         Self { memory: Box::new(memory), plan, kernel, hold }
     }
 
     /// How many bytes [`Self::within`] wants.
     pub fn size(fingerprints: &Fingerprints) -> usize {
-        Self::plan(fingerprints, Kernel::best(fingerprints.len())).total
+        Plan::of(fingerprints.len()).total
     }
 
     /// In memory of the caller's choice, of exactly [`Self::size`] zero bytes; else nothing.
     pub fn within<M>(fingerprints: &Fingerprints, mut memory: M) -> Option<Self>
     where
-        M: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static,
+        M: AsRef<[u8]> + DerefMut<Target = [u8]> + Send + Sync + 'static,
     {
-        let kernel = Kernel::best(fingerprints.len());
-        if memory.as_ref().len() != Self::size(fingerprints) {
+        if memory.len() != Self::size(fingerprints) {
             return None;
         }
-        let (plan, hold) = Self::fill(fingerprints, kernel, memory.as_mut());
-        Some(Self { memory: Box::new(memory), plan, kernel, hold })
+        let (plan, hold) = Self::fill(fingerprints, &mut memory);
+        Some(Self { memory: Box::new(memory), plan, kernel: Kernel::best(), hold })
     }
 
-    fn plan(fingerprints: &Fingerprints, kernel: Kernel) -> Plan {
-        Plan::of(fingerprints.len(), fingerprints.len() * if kernel.stride() == 1 { 1 } else { STRIDE })
-    }
-
-    fn fill(fingerprints: &Fingerprints, kernel: Kernel, memory: &mut [u8]) -> (Plan, usize) {
-        let plan = Self::plan(fingerprints, kernel);
+    fn fill(fingerprints: &Fingerprints, memory: &mut [u8]) -> (Plan, usize) {
+        let plan = Plan::of(fingerprints.len());
         let mut entries: Vec<u64> = Vec::with_capacity(plan.entries.len() / 8);
         let mut hold = 0;
         for (pattern, f) in fingerprints.list.iter().enumerate() {
-            let looked_up: &[u8] = if kernel.stride() == 1 { &[f.rarest] } else { &[0, 1, 2] };
-            for which in looked_up {
-                let window = f.windows[usize::from(*which)];
-                entries.push(window.hash << 24 | (pattern as u64) << 2 | u64::from(*which));
+            for (which, window) in f.windows.iter().enumerate() {
+                entries.push(u64::from(window.hash) << 32 | (pattern << 2 | which) as u64);
             }
             hold = hold.max(f.windows_end() as usize - 1);
             let record = &mut memory[plan.patterns.clone()][PATTERN * pattern..][..PATTERN];
             record[..16].copy_from_slice(&f.mac);
-            let numbers = [f.len, f.label, f.windows[0].at, f.windows[1].at, f.windows[2].at, together(f)];
+            let [a, b, c] = f.windows.map(|w| w.at);
+            let numbers = [f.len, f.label, a, b, c, together(f.windows.map(|w| w.hash))];
             numbers.iter().zip(record[16..].chunks_mut(4)).for_each(|(n, to)| to.copy_from_slice(&n.to_le_bytes()));
         }
         entries.sort_unstable();
@@ -120,15 +118,17 @@ impl Finder {
             }
             to.copy_from_slice(&(first as u32).to_le_bytes());
         }
-        let (words, shift) = (&mut memory[plan.bloom.clone()], bloom_shift(plan.bloom.len() / 8));
-        for (entry, _) in entries.iter().zip(0..) {
-            let word = &mut words[8 * (entry >> shift) as usize..][..8];
-            word.iter_mut().zip(bloom_bits(*entry).to_le_bytes()).for_each(|(byte, bits)| *byte |= bits);
+        let words = memory[plan.bloom.clone()].as_chunks_mut::<4>().0;
+        let shift = kernel::shift(words.len());
+        for hash in entries.iter().map(|entry| (entry >> 32) as u32) {
+            let word = &mut words[(hash >> shift) as usize];
+            let bits = kernel::bits(hash).iter().fold(0, |bits, bit| bits | 1 << bit);
+            *word = (u32::from_le_bytes(*word) | bits).to_le_bytes();
         }
         for (to, entry) in memory[plan.entries.clone()].chunks_mut(8).zip(&entries) {
             to.copy_from_slice(&entry.to_le_bytes());
         }
-        memory[..KEY].copy_from_slice(fingerprints.key.bytes());
+        memory[..32].copy_from_slice(fingerprints.key.bytes());
         (plan, hold)
     }
 
@@ -139,9 +139,10 @@ impl Finder {
 
     pub(super) fn tables(&self) -> Tables<'_> {
         let memory = (*self.memory).as_ref();
+        let key = Key::over(memory.first_chunk().expect("the memory begins with the key"));
         Tables {
-            key: Key::over(memory.first_chunk().expect("the memory begins with the key")),
-            bloom: memory[self.plan.bloom.clone()].as_chunks().0,
+            bloom: Bloom { words: memory[self.plan.bloom.clone()].as_chunks().0, hash: key.hash() },
+            key,
             buckets: memory[self.plan.buckets.clone()].as_chunks().0,
             entries: memory[self.plan.entries.clone()].as_chunks().0,
             patterns: memory[self.plan.patterns.clone()].as_chunks().0,
@@ -159,8 +160,8 @@ impl fmt::Debug for Finder {
 
 /// The tables, for the time of one call.
 pub(super) struct Tables<'a> {
-    pub key: Key<&'a [u8; KEY]>,
-    pub bloom: &'a [[u8; 8]],
+    pub key: Key<&'a [u8; 32]>,
+    pub bloom: Bloom<'a>,
     buckets: &'a [[u8; 4]],
     entries: &'a [[u8; 8]],
     patterns: &'a [[u8; PATTERN]],
@@ -185,20 +186,15 @@ impl Pattern {
 
 impl Tables<'_> {
     /// The patterns, and which of their windows, that have this window.
-    pub fn with_window(&self, hash: u64, mut found: impl FnMut(u32, usize)) {
-        let bucket = (hash >> (64 - self.bucket_bits)) as usize;
+    pub fn with_window(&self, eight: [u8; 8], mut found: impl FnMut(u32, usize)) {
+        let hash = self.bloom.hash.of(eight);
+        let bucket = (hash >> (32 - self.bucket_bits)) as usize;
         let [first, end] = [bucket, bucket + 1].map(|b| u32::from_le_bytes(self.buckets[b]) as usize);
         for entry in self.entries[first..end].iter().map(|e| u64::from_le_bytes(*e)) {
-            if (entry ^ hash) >> 24 == 0 {
-                found(entry as u32 >> 2 & 0x3f_ffff, entry as usize & 3);
+            if (entry >> 32) as u32 == hash {
+                found(entry as u32 >> 2, entry as usize & 3);
             }
         }
-    }
-
-    /// Whether a window may be one that is looked for.
-    pub fn may_have(&self, hash: u64) -> bool {
-        let bits = bloom_bits(hash);
-        u64::from_le_bytes(self.bloom[(hash >> bloom_shift(self.bloom.len())) as usize]) & bits == bits
     }
 
     pub fn pattern(&self, pattern: u32) -> Pattern {
@@ -209,23 +205,7 @@ impl Tables<'_> {
     }
 }
 
-/// A word of the Bloom filter is chosen by the upper bits of a window's hash ...
-pub(super) fn bloom_shift(words: usize) -> u32 {
-    64 - words.ilog2()
-}
-
-/// ... and has the two bits set that its next ones say.
-pub(super) fn bloom_bits(hash: u64) -> u64 {
-    1 << (hash >> 40 & 63) | 1 << (hash >> 34 & 63)
-}
-
-fn together(f: &Fingerprint) -> u32 {
-    all_windows(f.windows.map(|w| w.hash))
-}
-
-/// One number for the hashes of a pattern's three windows: seen one, it is checked before the MAC is made.
-pub(super) fn all_windows(hashes: [u64; STRIDE]) -> u32 {
-    let [a, b, c] = hashes;
-    let sum = a.wrapping_mul(3).wrapping_add(b).wrapping_mul(3).wrapping_add(c);
-    (sum ^ sum >> 32) as u32
+/// One number for the hashes of a pattern's three windows: of which one was seen, it is compared before the MAC is made.
+pub(super) fn together(hashes: [u32; STRIDE]) -> u32 {
+    hashes.iter().fold(0, |sum: u32, hash| sum.wrapping_mul(0x9e37_79b1).rotate_left(15) ^ hash)
 }

@@ -1,8 +1,8 @@
 //! What is remembered of a pattern, and how it is written down.
 //!
 //! ```text
-//! "KFPR" | version 1 | key 32 | count u32 | count x 49 bytes:
-//!   label u32 | len u32 | windows at: u32 and two more as distance + 128 u8 | rarest u8 | 3 x hash u40 | register u24 | mac 16
+//! "KFPR" | version 1 | key 32 | count u32 | count x 42 bytes:
+//!   label u32 | len u32 | the windows' offsets: u32, and two more as u8: distance to the first + 128 | 3 x hash u32 | mac 16
 //! ```
 //! Little endian.
 
@@ -27,7 +27,7 @@ const MOST: usize = 1 << 22;
 
 const MAGIC: &[u8; 5] = b"KFPR\x01";
 const HEADER: usize = MAGIC.len() + 32 + 4;
-const RECORD: usize = 49;
+const RECORD: usize = 42;
 
 /// One pattern.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -36,10 +36,6 @@ pub struct Fingerprint {
     pub(super) len: u32,
     /// Three windows, at offsets which are all different modulo three.
     pub(super) windows: [Window; STRIDE],
-    /// Which of them is the rarest.
-    pub(super) rarest: u8,
-    /// That one's [`Owned::register`].
-    pub(super) register: [u8; 3],
     pub(super) mac: [u8; 16],
 }
 
@@ -47,8 +43,7 @@ pub struct Fingerprint {
 pub(super) struct Window {
     /// Bytes of the pattern before it.
     pub(super) at: u32,
-    /// The upper 40 bits of [`Owned::window`].
-    pub(super) hash: u64,
+    pub(super) hash: u32,
 }
 
 impl Fingerprint {
@@ -96,15 +91,11 @@ impl Fingerprints {
             return Err(Unfit::TooMany);
         }
         let region = pattern.get(within.clone()).filter(|r| r.len() >= SHORTEST).ok_or(Unfit::TooShort)?;
-        let chosen = rarity::choose(&region[..region.len().min(FARTHEST + WINDOW)]);
-        let at: [usize; STRIDE] = std::array::from_fn(|i| within.start + chosen.windows[i]);
-        let rarest = chosen.rarest;
+        let at = rarity::rarest(&region[..region.len().min(FARTHEST + WINDOW)]).map(|at| within.start + at);
         self.list.push(Fingerprint {
             label,
             len: pattern.len() as u32,
             windows: at.map(|at| Window { at: at as u32, hash: self.hash(&pattern[at..at + WINDOW]) }),
-            rarest: rarest as u8,
-            register: self.key.register(&pattern[at[rarest]..at[rarest] + WINDOW]),
             mac: self.key.mac((pattern, &[])),
         });
         Ok(())
@@ -127,10 +118,10 @@ impl Fingerprints {
         self.list.is_empty()
     }
 
-    fn hash(&self, window: &[u8]) -> u64 {
+    fn hash(&self, window: &[u8]) -> u32 {
         let mut eight = [0; 8];
         eight[..WINDOW].copy_from_slice(window);
-        let hash = self.key.window(eight) >> 24;
+        let hash = self.key.hash().of(eight);
         eight.zeroize();
         hash
     }
@@ -138,7 +129,7 @@ impl Fingerprints {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + RECORD * self.list.len());
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(self.key.random());
+        out.extend_from_slice(self.key.bytes());
         out.extend_from_slice(&(self.list.len() as u32).to_le_bytes());
         for f in &self.list {
             let first = f.windows[0].at;
@@ -146,9 +137,7 @@ impl Fingerprints {
             out.extend_from_slice(&f.len.to_le_bytes());
             out.extend_from_slice(&first.to_le_bytes());
             out.extend(f.windows[1..].iter().map(|w| (w.at + 128 - first) as u8));
-            out.push(f.rarest);
-            f.windows.iter().for_each(|w| out.extend_from_slice(&w.hash.to_le_bytes()[..5]));
-            out.extend_from_slice(&f.register);
+            f.windows.iter().for_each(|w| out.extend_from_slice(&w.hash.to_le_bytes()));
             out.extend_from_slice(&f.mac);
         }
         out
@@ -183,21 +172,20 @@ impl Reader<'_> {
         let label = u32::from_le_bytes(self.take()?);
         let len = u32::from_le_bytes(self.take()?);
         let first = u32::from_le_bytes(self.take()?);
-        let [second, third, rarest] = self.take()?;
+        let [second, third] = self.take()?;
         let mut windows = [Window { at: first, hash: 0 }; STRIDE];
         for (window, distance) in windows[1..].iter_mut().zip([second, third]) {
             window.at = (u64::from(first) + u64::from(distance)).checked_sub(128).ok_or(Malformed)? as u32;
         }
         for window in &mut windows {
-            let [a, b, c, d, e] = self.take()?;
-            window.hash = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]);
+            window.hash = u32::from_le_bytes(self.take()?);
         }
         let fits = |w: &Window| u64::from(w.at) + WINDOW as u64 <= u64::from(len);
         let residues = windows.iter().fold(0, |set, w| set | 1 << (w.at as usize % STRIDE));
-        if len as usize > LONGEST || residues != 0b111 || usize::from(rarest) >= STRIDE || !windows.iter().all(fits) {
+        if len as usize > LONGEST || residues != 0b111 || !windows.iter().all(fits) {
             return Err(Malformed);
         }
-        Ok(Fingerprint { label, len, windows, rarest, register: self.take()?, mac: self.take()? })
+        Ok(Fingerprint { label, len, windows, mac: self.take()? })
     }
 }
 

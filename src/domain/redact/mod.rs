@@ -19,12 +19,11 @@
 //!
 //! # What a dump gives away
 //!
-//! Who has the key and the tables can ask whether a guess is right. Of each pattern there are 3 x 40 bits about three windows
-//! of six bytes, that is at least 8 bytes in all, 24 bits more about one of them, and the length: the bytes that windows may
-//! cover (`within`) count as lost. Six base62 characters are guessed in 62^6 = 5.7e10 hashes, the others one by one. The MAC
-//! is a PRF: about what is outside it tells nothing but whether a guess of *all* of it is right. What stays is the entropy
-//! of the pattern outside `within`, less what other patterns tell of the same value: their windows must lie in the same
-//! bytes of it.
+//! Who has the key and the tables has of each pattern, besides its length: 3 x 32 bits about three windows of six bytes, by a
+//! hash that is linear. That is as good as the at least 8 bytes themselves: what windows may cover (`within`) *is lost*.
+//! About the rest they tell nothing but, by the MAC, whether a guess of all of it is right. The MAC is a PRF, so there is no
+//! way but to guess. What stays is the entropy of the pattern outside `within`, less what other patterns tell of the same
+//! value: the caller sees to it that their windows lie in the same bytes of it.
 //!
 //! No I/O, no clock.
 

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    finder::{Finder, Tables, all_windows},
+    finder::{Finder, Tables, together},
+    fingerprint::STRIDE,
     key::WINDOW,
 };
 
@@ -93,7 +94,7 @@ impl Track {
                 break; // the budget is spent in the order of the text
             }
             if all_there
-                && all_windows(p.at.map(|at| tables.key.window(text.eight(start + u64::from(at))) >> 24)) == p.together
+                && together(p.at.map(|at| tables.bloom.hash.of(text.eight(start + u64::from(at))))) == p.together
             {
                 let unchecked = *spent + u64::from(p.len) > MAC_AT_FIRST + MAC_PER_BYTE * first.window;
                 *spent += if unchecked { 0 } else { u64::from(p.len) };
@@ -150,35 +151,19 @@ impl Track {
 
 /// Looks up all windows that end within the text.
 fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64, u32, usize)) {
-    let stride = tables.kernel.stride() as u64;
-    let last = text.end().checked_sub(WINDOW as u64);
+    let mut candidate = |at: u64| tables.with_window(text.eight(at), |pattern, which| hit(at, pattern, which));
     let middle = text.base + text.held.len() as u64;
-    one_by_one(tables, text, next, last.map_or(0, |last| middle.min(last + 1)), stride, &mut hit);
-    if let Some(from) = next.checked_sub(middle) {
-        let done = tables.kernel.scan(tables, text.input, from as usize, |at| {
-            let eight = text.input[at..].first_chunk().expect("a kernel leaves the last windows alone");
-            tables.with_window(tables.key.window(*eight), |pattern, which| hit(middle + at as u64, pattern, which));
-        });
-        *next = middle + done as u64;
-        one_by_one(tables, text, next, last.map_or(0, |last| last + 1), stride, &mut hit);
-    }
-}
-
-/// The windows between, where they lie in both parts of the text or near its end.
-fn one_by_one(
-    tables: &Tables,
-    text: &Text,
-    next: &mut u64,
-    end: u64,
-    stride: u64,
-    hit: &mut impl FnMut(u64, u32, usize),
-) {
-    while *next < end {
-        let hash = tables.key.window(text.eight(*next));
-        if tables.may_have(hash) {
-            tables.with_window(hash, |pattern, which| hit(*next, pattern, which));
+    // Those which begin in what is held ...
+    while *next < middle && *next + WINDOW as u64 <= text.end() {
+        if tables.bloom.may_have(text.eight(*next)) {
+            candidate(*next);
         }
-        *next += stride;
+        *next += STRIDE as u64;
+    }
+    // ... and those in the input.
+    if let Some(from) = next.checked_sub(middle) {
+        let scanned = tables.kernel.scan(tables.bloom, text.input, from as usize, |at| candidate(middle + at as u64));
+        *next = middle + scanned as u64;
     }
 }
 

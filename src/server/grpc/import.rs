@@ -4,13 +4,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     credential,
-    secrets::{New, SecretCalls, Shown, admit, checked, create, is_shared, secret_name, variable},
+    secrets::{New, SecretCalls, Shown, admit, create, is_shared, secret_name, variable},
+    values,
 };
 use crate::{
     domain::{
         name::{SecretName, UserName},
         policy::Action,
-        value,
+        value::Delivery,
     },
     server::error::Error,
     wire::v1,
@@ -36,10 +37,11 @@ pub async fn run(
     let mut warnings = Vec::new();
     let mut items = Vec::new();
     for item in request.items {
-        let parsed = calls.value(&credential.identity, item.value).and_then(|value| {
+        let parsed = values::received(&calls.0, &credential.identity, item.value).and_then(|value| {
             let name = secret_name(&item.name)?;
             let (variable, _) = variable(&name, "")?;
-            warnings.extend(checked(&value, value::Delivery::Env)?.into_iter().map(|w| format!("{name}: {w}")));
+            value.fits(Delivery::Env)?;
+            warnings.extend(value.warnings().into_iter().map(|w| format!("{name}: {w}")));
             Ok((name, variable, value))
         });
         match parsed {
@@ -63,9 +65,9 @@ pub async fn run(
                 let owner = if shared { Some("") } else { caller.user().map(UserName::as_str) };
                 let existing = owner.map_or(Ok(None), |owner| tx.secret_by_name(caller.org(), owner, name.as_str()))?;
                 let done = match existing {
-                    Some(row) if rotate_existing => checked(value, row.delivery).and_then(|_| {
+                    Some(row) if rotate_existing => value.fits(row.delivery).and_then(|()| {
                         let grant = admit(tx, &caller, Action::SecretRotate, &row.target(), Some(&row))?;
-                        tx.rotate_secret(&grant, &row, None, value)
+                        tx.rotate_secret(&grant, &row, None, &value.bytes, value.strength)
                     }),
                     _ => {
                         let new = New {
@@ -74,7 +76,7 @@ pub async fn run(
                             variable_overridden: false,
                             shared,
                             auto_install,
-                            delivery: value::Delivery::Env,
+                            delivery: Delivery::Env,
                             description: String::new(),
                         };
                         create(tx, &caller, new, value)

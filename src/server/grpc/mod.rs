@@ -13,6 +13,7 @@ mod report;
 mod secrets;
 mod sessions;
 mod users;
+mod values;
 
 pub use fleet::Fleet;
 

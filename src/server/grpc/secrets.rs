@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::{Request, Response, Status};
-use zeroize::Zeroizing;
 
 use super::{
     App,
     convert::{detail, page_size, timestamp},
     credential, import, leaks,
+    values::{self, Received},
 };
 use crate::{
     domain::{
-        identity::{Caller, Identity},
+        identity::Caller,
         name::{EnvironmentName, Id, OrgName, SecretName, UserName},
         policy::{Action, Target, decide},
         redaction::Strength,
@@ -21,12 +21,11 @@ use crate::{
         value,
         variable::{Variable, variable_of},
     },
-    seal::Purpose,
     server::{
         error::Error,
         store::{Grant, NewSecret, SecretEdit, SecretRow, Tx, new_id},
     },
-    wire::v1::{self, secret_service_server::SecretService, secret_value::Kind},
+    wire::v1::{self, secret_service_server::SecretService},
 };
 
 pub struct SecretCalls(pub Arc<App>);
@@ -59,8 +58,9 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let delivery = value::Delivery::from(request.delivery());
         let shared = is_shared(request.visibility())?;
-        let value = self.value(&credential.identity, request.value)?;
-        let mut warnings = checked(&value, delivery)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        value.fits(delivery)?;
+        let mut warnings = value.warnings();
         let name = secret_name(&request.name)?;
         let (variable, variable_overridden) = variable(&name, &request.variable)?;
         let description = description(request.description)?;
@@ -212,9 +212,10 @@ impl SecretService for SecretCalls {
         let credential = credential(&request)?;
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
-        let value = self.value(&credential.identity, request.value)?;
+        let value = values::received(&self.0, &credential.identity, request.value)?;
+        let warnings = value.warnings();
         let expected = request.expected_version;
-        let (secret, warnings) = self
+        let secret = self
             .0
             .store
             .write(move |tx| {
@@ -222,9 +223,9 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretRotate, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let warnings = checked(&value, row.delivery)?;
-                let row = tx.rotate_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()), &value)?;
-                Ok((Shown::of(tx, &caller, row)?, warnings))
+                value.fits(row.delivery)?;
+                let expected = Some(expected.as_str()).filter(|v| !v.is_empty());
+                Shown::of(tx, &caller, tx.rotate_secret(&grant, &row, expected, &value.bytes, value.strength)?)
             })
             .await?;
         Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
@@ -312,34 +313,6 @@ impl SecretService for SecretCalls {
     }
 }
 
-impl SecretCalls {
-    /// The bytes of a value, unsealed where it was sealed, in a buffer that is wiped.
-    pub(super) fn value(&self, from: &Identity, value: Option<v1::SecretValue>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        match value.and_then(|v| v.kind) {
-            None => Err(Error::Invalid("there is no value".into())),
-            Some(Kind::Plain(bytes)) => Ok(Zeroizing::new(bytes)),
-            Some(Kind::Sealed(sealed)) => {
-                if sealed.key_id != self.0.sealing_key_id.as_str() {
-                    return Err(Error::Precondition(
-                        "the value is sealed to a key this server does not have any more; get the sealing key anew"
-                            .into(),
-                    ));
-                }
-                let mut message = Zeroizing::new(sealed.ciphertext);
-                let subject = from.subject.to_string();
-                let purpose = Purpose::Value { org: from.org.as_str(), subject: &subject };
-                let len = self
-                    .0
-                    .sealing_key
-                    .open(&sealed.encapsulated_key, &mut message, &purpose)
-                    .map_err(|e| Error::Invalid(e.to_string()))?;
-                message.truncate(len);
-                Ok(message)
-            }
-        }
-    }
-}
-
 /// A secret to be, all of it parsed.
 pub(super) struct New {
     pub name: SecretName,
@@ -351,7 +324,7 @@ pub(super) struct New {
     pub description: String,
 }
 
-pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Result<SecretRow, Error> {
+pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &Received) -> Result<SecretRow, Error> {
     let id = new_id()?;
     let owner = if new.shared { None } else { caller.user().cloned() };
     let target =
@@ -367,7 +340,18 @@ pub(super) fn create(tx: &Tx<'_>, caller: &Caller, new: New, value: &[u8]) -> Re
     let New { name, variable, variable_overridden, auto_install, delivery, description, .. } = new;
     tx.create_secret(
         &grant,
-        NewSecret { id, name, variable, variable_overridden, owner, auto_install, delivery, description, value },
+        NewSecret {
+            id,
+            name,
+            variable,
+            variable_overridden,
+            owner,
+            auto_install,
+            delivery,
+            description,
+            value: &value.bytes,
+            strength: value.strength,
+        },
     )
 }
 
@@ -529,10 +513,4 @@ fn description(given: String) -> Result<String, Error> {
         )));
     }
     Ok(given)
-}
-
-/// Refuses what could not be installed, and gives what is worth telling.
-pub(super) fn checked(value: &[u8], delivery: value::Delivery) -> Result<Vec<String>, Error> {
-    value::check(value, delivery).map_err(|e| Error::Invalid(e.to_string()))?;
-    Ok(value::warnings(value).into_iter().map(str::to_owned).collect())
 }

@@ -7,13 +7,12 @@ use super::{Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
     name::{Id, UserName},
     policy::Action,
-    report::Leak,
+    report::{Leak, OTHER},
     resolve::Origin,
 };
 
-/// How many leaks are told apart for one session. It names units and forms itself: further ones are one.
+/// How many leaks are told apart for one session. It names units itself: those of further ones are one.
 const MAX_PLACES: i64 = 1_000;
-const OTHER: &str = "(other)";
 
 /// Where one version of a secret was found; what is counted together.
 #[derive(Debug, Clone)]
@@ -81,7 +80,7 @@ impl Tx<'_> {
                 |row| row.uint(0),
             )
         };
-        let (mut unit, mut form) = (leak.unit.as_str(), leak.form.as_str());
+        let (mut unit, mut form) = (leak.unit.as_str(), leak.form);
         let mut so_far = count(unit, form)?;
         if so_far.is_none() {
             let places = "SELECT COUNT(*) FROM leaks WHERE org = ?1 AND session_id = ?2";

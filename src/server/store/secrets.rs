@@ -7,7 +7,7 @@ use super::{Bind, Error, Grant, Row, Tx, View, bind, new_id};
 use crate::{
     domain::{
         audit::{Fact, Outcome},
-        forms::{self, Strength},
+        forms::Strength,
         name::{Id, OrgName, SecretName, UserName},
         policy::{Action, Target},
         reserved,
@@ -150,6 +150,7 @@ pub struct NewSecret<'a> {
     pub delivery: Delivery,
     pub description: String,
     pub value: &'a [u8],
+    pub strength: Strength,
 }
 
 #[derive(Debug, Default)]
@@ -248,7 +249,7 @@ impl Tx<'_> {
                 &row.description, &row.created_by, row.created_at, &row.version, row.size, row.sequence, &kek_id, &wrapped, &ciphertext,
             ],
         )?;
-        self.add_version(grant, &row, forms::strength(new.value))?;
+        self.add_version(grant, &row, new.strength)?;
         self.use_bytes(org, &row.owner, row.installed_bytes())?;
         Ok(row)
     }
@@ -261,6 +262,7 @@ impl Tx<'_> {
         old: &SecretRow,
         expected: Option<&str>,
         value: &[u8],
+        strength: Strength,
     ) -> Result<SecretRow, Error> {
         grant.covers(Action::SecretRotate, &format!("secret/{}", old.id))?;
         let org = grant.org();
@@ -283,7 +285,7 @@ impl Tx<'_> {
             bind![org, &row.id, &row.version, self.now, row.size, row.sequence, &kek_id, &wrapped, &ciphertext],
         )?;
         self.retire_version(org, old)?;
-        self.add_version(grant, &row, forms::strength(value))?;
+        self.add_version(grant, &row, strength)?;
         self.use_bytes(org, &row.owner, row.installed_bytes() - old.installed_bytes())?;
         Ok(row)
     }

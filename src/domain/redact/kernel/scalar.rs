@@ -1,14 +1,17 @@
-//! Every third window, one after the other: eight bytes are loaded, multiplied, and asked for in a Bloom filter.
+//! One window after the other.
 
-use crate::domain::redact::{finder::Tables, fingerprint::STRIDE};
+use super::{Bloom, LANES, bits, block, eight};
 
-pub fn scan(tables: &Tables, text: &[u8], from: usize, mut candidate: impl FnMut(usize)) -> usize {
-    let mut at = from;
-    while let Some(eight) = text.get(at..).and_then(|t| t.first_chunk()) {
-        if tables.may_have(tables.key.window(*eight)) {
-            candidate(at);
+pub fn probe(bloom: Bloom, text: &[u8], hits: &mut [u64]) {
+    let shift = bloom.shift();
+    for (word, hits) in hits.iter_mut().enumerate() {
+        let block = block(text, word);
+        *hits = 0;
+        for lane in (0..LANES).rev() {
+            let hash = bloom.hash.of(eight(block, lane));
+            let [first, second] = bits(hash);
+            let bloomed = u32::from_le_bytes(bloom.words[(hash >> shift) as usize]);
+            *hits = *hits << 1 | u64::from(bloomed >> first & bloomed >> second & 1);
         }
-        at += STRIDE;
     }
-    at
 }

@@ -1,0 +1,217 @@
+//! The redaction engine measured, as ratios in one run. By hand: `cargo bench --bench redact --no-default-features [-- MiB]`.
+//!
+//! ```text
+//! (a) a stream of log lines through the engine, against aho-corasick and against memchr looking for an absent byte
+//! (b) tables: time and memory per secret
+//! (c) one datagram
+//! ```
+//!
+//! Thread CPU time, the engines one after the other in each round, medians of the rounds.
+
+mod corpus;
+
+use std::{
+    collections::HashSet,
+    hint::black_box,
+    io::{self, Write},
+    ops::Range,
+    time::Duration,
+};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::{Engine, alphabet, engine::GeneralPurpose, engine::general_purpose::NO_PAD};
+use keyfob::domain::redact::{Finder, Fingerprints, Mode, Sink, Stream, find_all};
+use nix::time::{ClockId, clock_gettime};
+
+use corpus::{Kind, Random, logs, secrets};
+
+const ROUNDS: usize = 5;
+const CHUNK: usize = 256 * 1024;
+/// aho-corasick is given less to do, as it takes that much longer for it.
+const ITS_SHARE: usize = 8;
+
+fn main() -> io::Result<()> {
+    let mib = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(256);
+    let only: Option<usize> = std::env::args().nth(2).and_then(|n| n.parse().ok());
+    let all = secrets(5_000);
+    let mut r = Random(1);
+    let plants: Vec<Vec<u8>> = (0..400)
+        .map(|n| {
+            let forms = forms(&all[if n % 2 == 0 { r.below(10) } else { r.below(all.len()) }]);
+            forms[r.below(forms.len())].0.clone()
+        })
+        .collect();
+    let texts = [("text", Kind::Text), ("json", Kind::Json)].map(|(name, kind)| (name, logs(kind, mib << 20, &plants)));
+
+    for count in [10, 100, 1_000, 5_000] {
+        if only.is_some_and(|only| only != count) {
+            continue;
+        }
+        let patterns = patterns(&all[..count]);
+        let (mut made, mut finder) = (Vec::new(), None);
+        for _ in 0..3 {
+            let mut fingerprints = Fingerprints::new([1; 32]);
+            let adding = cpu(|| {
+                patterns.iter().for_each(|(p, within)| fingerprints.add(0, p, within.clone()).expect("8 bytes"))
+            });
+            let encoded = fingerprints.encode();
+            let (mut from, mut tables) = (None, None);
+            let reading = cpu(|| from = Fingerprints::decode(&encoded).ok());
+            let building = cpu(|| tables = from.as_ref().map(Finder::new));
+            made.push([adding, reading, building]);
+            finder = tables;
+        }
+        let finder = finder.expect("what was encoded is decoded");
+        let of = |i: usize| median(made.iter().map(|m| m[i].as_secs_f64() * 1e3).collect());
+        say(&format!(
+            "{count} secrets, {} patterns of {} KiB: (b) fingerprints {:.1} ms, decoded {:.1} ms, tables {:.1} ms, {:.2} MiB ({} bytes a secret)",
+            patterns.len(),
+            patterns.iter().map(|(p, _)| p.len()).sum::<usize>() >> 10,
+            of(0),
+            of(1),
+            of(2),
+            finder.memory() as f64 / 1048576.0,
+            finder.memory() / count,
+        ))?;
+        let needles = || patterns.iter().map(|(p, _)| p);
+        let longest =
+            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(needles()).expect("it builds");
+        let standard = AhoCorasick::new(needles()).expect("it builds");
+        for (name, text) in &texts {
+            let (mut ours, mut find, mut replace, mut scan) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let mut masked = (0, 0);
+            for _ in 0..ROUNDS {
+                let mut sink = Count::default();
+                ours.push(speed(text.len(), || {
+                    let mut stream = Stream::new(Mode::Lines);
+                    text.chunks(CHUNK).for_each(|chunk| stream.push(&finder, chunk, &mut sink));
+                    stream.finish(&finder, &mut sink);
+                }));
+                scan.push(speed(text.len(), || assert!(memchr::memchr(0, black_box(text)).is_none())));
+                masked.0 = sink.masked;
+            }
+            let part = &text[..text.len() / ITS_SHARE];
+            for _ in 0..3 {
+                find.push(speed(part.len(), || masked.1 = longest.find_iter(part).count()));
+                let with = vec!["[redacted]"; patterns.len()];
+                replace.push(speed(part.len(), || {
+                    standard.try_stream_replace_all(part, io::sink(), &with).expect("no I/O")
+                }));
+            }
+            let [ours, find, replace, scan] = [ours, find, replace, scan].map(median);
+            say(&format!(
+                "  (a) {name}: {ours:.2} GB/s, {:.1} % of memchr ({scan:.1}); {:.1} x find_iter ({find:.3}), {:.1} x stream_replace_all ({replace:.3}); {} masked ({} by find_iter in 1/{ITS_SHARE})",
+                100.0 * ours / scan,
+                ours / find,
+                ours / replace,
+                masked.0,
+                masked.1
+            ))?;
+        }
+        for len in [176, 357, 2000] {
+            let text = &texts[0].1;
+            let (mut each, mut sink) = (Vec::new(), Count::default());
+            for _ in 0..ROUNDS {
+                const CALLS: usize = 100_000;
+                let time = cpu(|| (0..CALLS).for_each(|n| find_all(&finder, &text[n * 97..n * 97 + len], &mut sink)));
+                each.push(time.as_secs_f64() * 1e9 / CALLS as f64);
+            }
+            say(&format!("  (c) a datagram of {len} bytes: {:.0} ns", median(each)))?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Count {
+    bytes: usize,
+    masked: usize,
+}
+
+impl Sink for Count {
+    fn clean(&mut self, bytes: &[u8]) {
+        self.bytes += black_box(bytes).len();
+    }
+
+    fn masked(&mut self, _: &[u32]) {
+        self.masked += 1;
+    }
+}
+
+/// The forms of all, each but once, as long as it has the eight bytes that are looked for.
+fn patterns(secrets: &[Vec<u8>]) -> Vec<(Vec<u8>, Range<usize>)> {
+    let mut seen = HashSet::new();
+    let all = secrets.iter().flat_map(|s| forms(s));
+    all.filter(|(p, within)| within.len() >= 8 && within.end <= p.len() && seen.insert(p.clone())).collect()
+}
+
+/// The forms of a value and, of each, where the eight bytes in its midst are.
+fn forms(value: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
+    let mut forms = Vec::new();
+    forms_of(value, &mut forms);
+    if value.contains(&b'\n') {
+        let crlf = String::from_utf8_lossy(value).replace('\n', "\r\n").into_bytes();
+        let start = crlf.len() / 2 - 4;
+        forms.push((crlf, start..start + 8));
+        let lines = value.split(|b| *b == b'\n').filter(|l| l.len() >= 8 && !l.starts_with(b"-----"));
+        forms.extend(lines.map(|l| (l.to_vec(), l.len() / 2 - 4..l.len() / 2 + 4)));
+    }
+    forms
+}
+
+fn forms_of(value: &[u8], forms: &mut Vec<(Vec<u8>, Range<usize>)>) {
+    let start = value.len() / 2 - 4;
+    let mut escaped = |escape: &dyn Fn(u8) -> String| {
+        let (a, b, c) = (&value[..start], &value[start..start + 8], &value[start + 8..]);
+        let [a, b, c] = [a, b, c].map(|part| part.iter().map(|b| escape(*b)).collect::<String>());
+        let within = a.len()..a.len() + b.len();
+        forms.push(((a + &b + &c).into_bytes(), within));
+    };
+    escaped(&|b| char::from(b).to_string());
+    escaped(&|b| format!("{b:02x}"));
+    escaped(&|b| format!("{b:02X}"));
+    escaped(&|b| {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).into() } else { format!("%{b:02X}") }
+    });
+    escaped(&|b| {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).into() } else { format!("%{b:02x}") }
+    });
+    escaped(&|b| match b {
+        b'"' | b'\\' => format!("\\{}", char::from(b)),
+        b'\n' => "\\n".into(),
+        _ => char::from(b).into(),
+    });
+    escaped(&|b| if b == b'\'' { "'\\''".into() } else { char::from(b).into() });
+    for alphabet in [&alphabet::STANDARD, &alphabet::URL_SAFE] {
+        let engine = GeneralPurpose::new(alphabet, NO_PAD);
+        for shift in 0..3 {
+            let text = engine.encode([&vec![0; shift], value].concat());
+            // Characters which neighbours have a part in are none of ours.
+            let bits = 8 * shift..8 * (shift + value.len());
+            let (first, end) = (bits.start.div_ceil(6), bits.end / 6);
+            let region = (8 * (shift + start)).div_ceil(6)..8 * (shift + start + 8) / 6;
+            forms.push((text.as_bytes()[first..end].to_vec(), region.start - first..region.end - first));
+        }
+    }
+}
+
+fn cpu(work: impl FnOnce()) -> Duration {
+    let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).expect("Linux has this clock");
+    let start = now();
+    work();
+    now() - start
+}
+
+/// GB per CPU second.
+fn speed(bytes: usize, work: impl FnOnce()) -> f64 {
+    bytes as f64 / 1e9 / cpu(work).as_secs_f64()
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
