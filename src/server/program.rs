@@ -176,8 +176,8 @@ struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     beat_seconds: u32,
     /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = exposition::loopback)]
-    metrics_listen: Option<std::net::SocketAddr>,
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<String>,
     /// Connections at the most, in all
     #[arg(long, default_value_t = edge::Limits::default().max_connections)]
     max_connections: usize,
@@ -496,6 +496,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 async fn serve(serve: Serve) -> Result<(), String> {
+    let scraped = serve.metrics_listen.as_deref().map(exposition::loopback).transpose();
+    let scraped = scraped.map_err(|e| format!("--metrics-listen: {e}"))?;
     let data = &serve.data;
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
@@ -532,7 +534,7 @@ async fn serve(serve: Serve) -> Result<(), String> {
 
     let certificates = watch_certificate(authority.clone(), names)?;
     let metrics = store.metrics().clone();
-    if let Some(address) = serve.metrics_listen {
+    if let Some(address) = scraped {
         let scraped = TcpListener::bind(address).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
         tracing::info!(metrics = %scraped.local_addr().map_err(|e| e.to_string())?, "listening");
         let metrics = metrics.clone();

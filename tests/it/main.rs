@@ -12,6 +12,7 @@ mod demo;
 mod edge; // the accept loop under attack
 mod exec; // what a command prints, masked; terminals; what it asks of the agent
 mod files; // the runtime directory: modes, ladder, atomicity, refusals
+mod fleet; // all agents: found, watched, silent, cloned; metrics
 mod integrity; // rows swapped, rolled back, flipped; the audit chain edited; keys rotated
 mod leaks; // what sessions report of masked values: who sees it, what is refused, what it does to the audit log
 mod line; // the whole line: a secret saved here is a variable in a shell there

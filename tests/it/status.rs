@@ -52,7 +52,7 @@ fn ready(agent: &AgentRun) {
 }
 
 /// An agent that also listens on a port of its own; where.
-fn listening(join: &str, parent: &Path, more: &str) -> (AgentRun, String) {
+pub fn listening(join: &str, parent: &Path, more: &str) -> (AgentRun, String) {
     let config = parent.join("agent.toml");
     fs::write(&config, format!("[status]\nlisten = '127.0.0.1:0'\n{more}")).unwrap();
     let agent = AgentRun::start(join, &["--config", config.to_str().unwrap()]);

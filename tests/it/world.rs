@@ -65,7 +65,6 @@ services! {
     users: user_service_client::UserServiceClient,
     audit: audit_service_client::AuditServiceClient,
     fleet: fleet_service_client::FleetServiceClient,
-    agent: agent_status_service_client::AgentStatusServiceClient,
 }
 
 impl World {
