@@ -24,7 +24,11 @@ use nix::unistd::{Gid, User, geteuid};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{files::Manifest, runtime_dir::MANIFEST};
+use super::{
+    arguments::{self, Telling},
+    files::Manifest,
+    runtime_dir::MANIFEST,
+};
 use crate::domain::{env_file::Format, variable::Variable};
 
 /// What a probe's lines begin with: a login may say more than was asked.
@@ -94,7 +98,16 @@ pub fn run(asked: &Asked) -> Result<bool, String> {
         Found::Seen(states) => states.values().all(|state| *state == State::Set),
         Found::NotTried(_) => true,
     });
-    let printed = if asked.json { as_json(&ways, &user, healthy) } else { as_table(&ways, names.len()) };
+    let telling = arguments::of_all(&asked.dir);
+    let redaction = redaction();
+    let printed = if asked.json {
+        as_json(&ways, &user, healthy, &telling, &redaction)
+    } else {
+        let told = telling
+            .as_ref()
+            .map_or_else(|why| format!("arguments of processes: {why}\n"), |all| arguments::as_text(all));
+        format!("{}\n{told}redaction of the journal: {redaction}\n", as_table(&ways, names.len()))
+    };
     let mut out = io::stdout().lock();
     out.write_all(printed.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("standard output: {e}"))?;
     Ok(healthy)
@@ -124,7 +137,24 @@ fn as_table(ways: &[(String, Found)], all: usize) -> String {
     text
 }
 
-fn as_json(ways: &[(String, Found)], user: &User, healthy: bool) -> String {
+/// How the journal's redactor fares, in its own words.
+fn redaction() -> String {
+    let asked = Command::new("systemctl")
+        .args(["show", "--property=ActiveState,StatusText", "--value", "keyfob-redact.service"])
+        .stdin(Stdio::null())
+        .output();
+    let said =
+        asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().replace('\n', ", ")).unwrap_or_default();
+    if said.is_empty() { "not known".into() } else { said }
+}
+
+fn as_json(
+    ways: &[(String, Found)],
+    user: &User,
+    healthy: bool,
+    telling: &Result<Vec<Telling>, String>,
+    redaction: &str,
+) -> String {
     let ways: Vec<_> = ways
         .iter()
         .map(|(name, found)| match found {
@@ -132,7 +162,12 @@ fn as_json(ways: &[(String, Found)], user: &User, healthy: bool) -> String {
             Found::NotTried(why) => serde_json::json!({"way": name, "not_tried": why}),
         })
         .collect();
-    format!("{:#}\n", serde_json::json!({"user": user.name, "healthy": healthy, "ways": ways}))
+    format!(
+        "{:#}\n",
+        serde_json::json!({
+            "user": user.name, "healthy": healthy, "ways": ways, "in_arguments": telling.as_ref().ok(), "redaction": redaction,
+        })
+    )
 }
 
 /// The hashes of what is in the files, as a process is to see it.

@@ -45,6 +45,7 @@ use zeroize::Zeroizing;
 use super::{
     hits::Teller,
     local, pty,
+    pty_terminal::put_back,
     pump::{End, Filter, Pump, wait},
     redact,
     runtime_dir::MANIFEST,
@@ -109,14 +110,13 @@ pub fn exec(asked: &Asked) -> Result<u8, Failure> {
         return Err(become_command(dir, with.map(|with| with.environ), command));
     }
     let _ = harden::hide(); // the second line: there is nothing in here but fingerprints and what is being printed
-    let own = redact::fingerprints(dir).map_err(|said| {
-        Failure(format!("{said}; --no-redact runs the command without its output being redacted"), 1)
-    })?;
+    let closed = |said| Failure(format!("{said}; --no-redact runs the command without its output being redacted"), 1);
+    let own = redact::fingerprints(dir).map_err(closed)?;
     let (environ, files) = match with {
         Some(with) => (Some(with.environ), vec![with.redaction.into(), own]),
         None => (None, vec![own]),
     };
-    let redaction = Redactors::read(files).map_err(|said| Failure(said, 1))?;
+    let redaction = Redactors::read(files).map_err(closed)?;
     let teller = Teller::new("exec", socket);
     let failed = |e: io::Error| Failure(format!("starting the command: {e}"), 1);
     let run = Run { dir, environ, command, redaction: &redaction, teller: &teller };
@@ -271,14 +271,13 @@ fn pipes(run: &Run<'_>) -> io::Result<Ended> {
     let order = Order::new(run.dir, signals.taken(), true);
     let descriptors: Vec<_> = [stdio::stdin()].into_iter().chain(run.environ.as_ref().map(AsFd::as_fd)).collect();
     super::packet::send(&socket, &order, &descriptors)?;
-    outputs.pass_on(run, None, || {
+    outputs.pass_on(run, &signals, None, || {
         loop {
             let _ = wait(signals.as_fd(), None, None)?;
             while let Some(caught) = signals.next() {
                 if caught.signal == Signal::SIGCHLD {
                     let status = waitpid(Some(child), WaitOptions::NOHANG)?;
                     if let Some(ended) = status.and_then(|(_, status)| Ended::of(status)) {
-                        signals.release();
                         return Ok(ended);
                     }
                 } else if !caught.by_kernel {
@@ -313,15 +312,19 @@ impl Outputs {
     pub fn pass_on(
         self,
         run: &Run<'_>,
+        signals: &Signals,
         terminal: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
         watch: impl FnOnce() -> io::Result<Ended>,
     ) -> io::Result<Ended> {
         let (until, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (done, working) = pipe_with(PipeFlags::CLOEXEC)?;
+        let working = Arc::new(working);
         let (ended, left) = thread::scope(|scope| {
             let until = until.as_fd();
             let pumps = self.sources.into_iter().zip(SINKS).map(|(source, sink)| {
-                let source = source?;
+                let (source, working) = (source?, working.clone());
                 Some(scope.spawn(move || {
+                    let _until_here = working;
                     // Closed here, whatever the other does: who still writes is to learn that nobody reads.
                     match run.pump(source.as_fd(), sink, until, Mode::Lines).run(BUFFER) {
                         End::Told => Some(source),
@@ -334,10 +337,17 @@ impl Outputs {
                 }))
             });
             let pumps: Vec<_> = pumps.collect();
-            let terminal = terminal
-                .map(|(source, sink)| scope.spawn(move || run.pump(source, sink, until, Mode::Terminal).run(BUFFER)));
+            let terminal = terminal.map(|(source, sink)| {
+                let working = working.clone();
+                scope.spawn(move || {
+                    let _until_here = working;
+                    run.pump(source, sink, until, Mode::Terminal).run(BUFFER)
+                })
+            });
+            drop(working);
             let ended = watch();
             drop(end);
+            print_the_rest(done.as_fd(), signals);
             let mut left = pumps.into_iter().map(|pump| pump?.join().ok().flatten());
             let left = [left.next().flatten(), left.next().flatten()];
             if let Some(terminal) = terminal {
@@ -350,6 +360,21 @@ impl Outputs {
         }
         ended
     }
+}
+
+/// Waits until all that was printed is passed on. Nobody is there any more for whom a signal could be meant but us.
+fn print_the_rest(done: BorrowedFd<'_>, signals: &Signals) {
+    while let Ok((false, _)) = wait(done, Some(signals.as_fd()), None) {
+        while let Some(caught) = signals.next() {
+            if PASSED.contains(&caught.signal) {
+                put_back();
+                signals.release();
+                let _ = nix::sys::signal::raise(caught.signal);
+            }
+        }
+    }
+    put_back();
+    signals.release();
 }
 
 /// Starts [`Stage::Rest`] for streams that something in the background still holds.
@@ -403,7 +428,8 @@ fn end_as(ended: Ended) -> u8 {
         Ended::Exited(code) => code as u8,
         Ended::Killed(number) => {
             if let Ok(signal) = Signal::try_from(number) {
-                let _ = nix::sys::signal::raise(signal);
+                // Twice: of those that tell of a stack overflow, Rust takes the first to be one.
+                let _ = nix::sys::signal::raise(signal).and_then(|()| nix::sys::signal::raise(signal));
             }
             // One that we ignore, or that has no name.
             128 + number as u8

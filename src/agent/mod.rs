@@ -11,6 +11,8 @@
 //! What it never does: take a join string from its command line, write a value anywhere but into its runtime directory, or
 //! install part of a bundle.
 
+mod arguments;
+pub mod canary;
 mod config;
 mod doctor;
 mod exec;

@@ -39,6 +39,18 @@ pub fn send(socket: impl AsFd, message: &impl Serialize, descriptors: &[Borrowed
     Ok(())
 }
 
+/// A descriptor that came without words.
+pub fn descriptor(socket: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
+    Ok(descriptor)
+}
+
 /// Nothing where the other end is gone. What came as a packet but is no `T` is [`io::ErrorKind::InvalidData`], and no byte of
 /// it is told.
 pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {

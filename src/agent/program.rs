@@ -88,8 +88,8 @@ enum Command {
         /// By the sockets of the journal namespace, which systemd hands over
         #[arg(long)]
         services: bool,
-        #[arg(long, hide = true)]
-        stand_in: bool,
+        #[arg(long, hide = true, value_name = "CGROUP")]
+        stand_in: Option<String>,
     },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
@@ -270,7 +270,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
-        Command::Journal { stand_in: true, .. } => return journal::stand_in(),
+        Command::Journal { stand_in: Some(cgroup), .. } => return journal::stand_in(&cgroup),
         Command::Journal { services, .. } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))

@@ -42,6 +42,7 @@ use super::{
     signals::Signals,
     stage::{self, Stage, Started},
 };
+use crate::domain::redaction::IDLE;
 
 pub fn run(run: &Run<'_>, at: BorrowedFd<'static>) -> io::Result<Ended> {
     use Signal::*;
@@ -79,12 +80,9 @@ pub fn run(run: &Run<'_>, at: BorrowedFd<'static>) -> io::Result<Ended> {
         if foreground {
             seat.listen(true);
         }
-        outputs.pass_on(run, Some((master.as_fd(), sink)), || {
+        outputs.pass_on(run, &signals, Some((master.as_fd(), sink)), || {
             let ended = seat.attend(&signals);
             drop(seat);
-            // What is still to be printed comes out on a terminal that is as it was.
-            put_back();
-            signals.release();
             ended
         })
     })
@@ -148,6 +146,8 @@ impl Seat<'_> {
                 return self.resume();
             }
         }
+        // What it has printed last, and what of it is held back, comes out before all of us stand still.
+        thread::sleep(IDLE * 2);
         self.give_back();
         if !signals.stop(signal) {
             // Nobody could continue us, so the kernel has not stopped us. The keys are not to be had then: who waits for them

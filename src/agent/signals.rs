@@ -36,6 +36,9 @@ const SI_KERNEL: i32 = 0x80; // asm-generic/siginfo.h
 impl Signals {
     /// Before any thread is started: each inherits what is blocked.
     pub fn take(signals: &[Signal]) -> io::Result<Self> {
+        if signals.contains(&Signal::SIGCHLD) && is_ignored(Signal::SIGCHLD) {
+            heed_children()?;
+        }
         let (mut all, mut ours) = (SigSet::empty(), SigSet::empty());
         let before = SigSet::thread_get_mask()?;
         for signal in signals {
@@ -95,6 +98,20 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")?.trim().into());
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+/// Who started us ignores its children, and so would we, and never see how one ends. A handler changes that, also for what
+/// is started; tokio's is one that takes no `unsafe`, and once set it stays.
+fn heed_children() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _in_it = runtime.enter();
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).map(drop)
 }
 
 /// In a process that was started while signals were taken.

@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod keyring;
 pub mod metrics;
 mod program;
+mod serve;
 pub mod store;
 pub mod vault;
 

@@ -11,18 +11,14 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use nix::fcntl::{Flock, FlockArg};
 use rustls::pki_types::CertificateDer;
-use time::{Duration, OffsetDateTime};
-use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
+use time::OffsetDateTime;
 
 use super::{
-    ca::{self, Authority, Lives},
-    edge,
+    ca,
     error::Error,
-    grpc::{self, App},
     keyring::Keyring,
-    metrics::Counted,
+    serve::{self, Serve},
     store::{Store, Tx, new_id},
 };
 use crate::{
@@ -33,15 +29,13 @@ use crate::{
         name::{Id, OrgName, UserName},
         variable::Variable,
     },
-    exposition, harden, logs, panics,
-    seal::RecipientKey,
-    tls,
+    harden, logs, panics, tls,
 };
 
 const DATABASE: &str = "keyfob.db";
 const KEYRING: &str = "keyring";
 /// Where `serve` says that it listens; read by join strings that name the data directory instead of an address.
-const LISTENING: &str = "listening";
+pub(super) const LISTENING: &str = "listening";
 
 #[derive(Parser)]
 #[command(name = "keyfob-server", version, about = "The Keyfob control plane", max_term_width = 100)]
@@ -94,17 +88,17 @@ enum Command {
 }
 
 #[derive(Args)]
-struct Data {
+pub(super) struct Data {
     /// The data directory
     #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    pub data_dir: PathBuf,
     /// The keyring [default: the systemd credential keyfob.keyring, else DIR/keyring]
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
 }
 
 impl Data {
-    fn database(&self) -> PathBuf {
+    pub fn database(&self) -> PathBuf {
         self.data_dir.join(DATABASE)
     }
 
@@ -112,7 +106,7 @@ impl Data {
         self.keyring.clone().unwrap_or_else(|| self.data_dir.join(KEYRING))
     }
 
-    fn existing(&self) -> Result<Keyring, String> {
+    pub fn existing(&self) -> Result<Keyring, String> {
         if !self.database().exists() {
             let dir = self.data_dir.display();
             return Err(format!(
@@ -151,39 +145,6 @@ struct Init {
     /// Its key (PEM, PKCS #8)
     #[arg(long, value_name = "FILE", requires = "ca_cert")]
     ca_key: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Serve {
-    #[command(flatten)]
-    data: Data,
-    /// Where to listen, ADDRESS:PORT; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7443")]
-    listen: String,
-    /// Where agents and people reach this server, HOST:PORT; goes into join strings [default: where it listens]
-    #[arg(long, value_name = "HOST:PORT")]
-    address: Option<String>,
-    /// A further host name or address for the server's certificate; clients that are not ours look at it
-    #[arg(long = "name", value_name = "NAME")]
-    names: Vec<String>,
-    /// Life of sessions' certificates, in minutes
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=43_200))]
-    session_certificate_minutes: u32,
-    /// Life of users' certificates, in hours; renewed in use
-    #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760))]
-    user_certificate_hours: u32,
-    /// How often agents report how they are, if nothing changes; one that is silent for three times as long is stale
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    beat_seconds: u32,
-    /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
-    #[arg(long, value_name = "ADDR:PORT")]
-    metrics_listen: Option<String>,
-    /// Connections at the most, in all
-    #[arg(long, default_value_t = edge::Limits::default().max_connections)]
-    max_connections: usize,
-    /// Connections at the most from one address
-    #[arg(long, default_value_t = edge::Limits::default().max_per_address)]
-    max_connections_per_address: usize,
 }
 
 #[derive(Subcommand)]
@@ -289,7 +250,7 @@ pub fn command() -> clap::Command {
 fn run(command: Command) -> Result<(), String> {
     match command {
         Command::Init(init) => self::init(init),
-        Command::Serve(serve) => runtime()?.block_on(self::serve(serve)),
+        Command::Serve(args) => runtime()?.block_on(serve::run(args)),
         Command::Org(Org::Create { data, org, admin, address }) => {
             let (org, admin) = (parse(OrgName::parse(&org))?, parse(UserName::parse(&admin))?);
             let (token, fingerprint) =
@@ -410,7 +371,7 @@ fn print_join(
     print(&format!("{}\n", *join.to_text()))
 }
 
-fn reachable(address: String) -> Result<String, String> {
+pub(super) fn reachable(address: String) -> Result<String, String> {
     match address.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p != 0) => Ok(address),
         _ => Err(format!("`{address}` is no HOST:PORT")),
@@ -495,155 +456,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("starting: {e}"))
 }
 
-async fn serve(serve: Serve) -> Result<(), String> {
-    let scraped = serve.metrics_listen.as_deref().map(exposition::loopback).transpose();
-    let scraped = scraped.map_err(|e| format!("--metrics-listen: {e}"))?;
-    let data = &serve.data;
-    let keyring = Arc::new(data.existing()?);
-    let _lock = lock(&data.data_dir)?;
-    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
-    let lives = Lives {
-        session: Duration::minutes(serve.session_certificate_minutes.into()),
-        user: Duration::hours(serve.user_certificate_hours.into()),
-        ..Lives::default()
-    };
-    let authority = store
-        .read(move |tx| Authority::load(tx, tx.setting("trust_domain")?.unwrap_or_default(), lives))
-        .await
-        .map_err(|e| e.to_string())?;
-    let authority = Arc::new(authority);
-
-    let listener = TcpListener::bind(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
-    let bound = listener.local_addr().map_err(|e| e.to_string())?;
-    let local = match bound.ip() {
-        ip if !ip.is_unspecified() => bound.to_string(),
-        std::net::IpAddr::V4(_) => format!("127.0.0.1:{}", bound.port()),
-        std::net::IpAddr::V6(_) => format!("[::1]:{}", bound.port()),
-    };
-    let address = match serve.address {
-        Some(address) => reachable(address)?,
-        None => local.clone(),
-    };
-    let mut names = serve.names;
-    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
-    names.extend(
-        [&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()),
-    );
-    names.sort();
-    names.dedup();
-
-    let certificates = watch_certificate(authority.clone(), names)?;
-    let metrics = store.metrics().clone();
-    if let Some(address) = scraped {
-        let scraped = TcpListener::bind(address).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
-        tracing::info!(metrics = %scraped.local_addr().map_err(|e| e.to_string())?, "listening");
-        let metrics = metrics.clone();
-        tokio::spawn(async move { exposition::serve(scraped, || metrics.render()).await });
-    }
-    let (stop, stopping) = watch::channel(false);
-    let app = App {
-        store,
-        authority,
-        address,
-        sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
-        sealing_key_id: new_id().map_err(|e| e.to_string())?,
-        beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
-        fleet: grpc::Fleet::default(),
-        stopping,
-    };
-    let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
-    let limits = edge::Limits {
-        max_connections: serve.max_connections,
-        max_per_address: serve.max_connections_per_address,
-        ..edge::Limits::default()
-    };
-
-    let listening = data.data_dir.join(LISTENING);
-    write_whole(&listening, format!("{local}\n").as_bytes()).map_err(|e| format!("{}: {e}", listening.display()))?;
-    let shutdown = shutdown_signal()?;
-    print(&format!("listening on {bound}\n"))?;
-    tracing::info!(%bound, "listening");
-    let _ = sd_notify::notify(&[
-        sd_notify::NotifyState::Ready,
-        sd_notify::NotifyState::Status(&format!("listening on {bound}")),
-    ]);
-    let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
-    edge::serve(listener, certificates, service, limits, stats, async {
-        shutdown.await;
-        stop.send_replace(true);
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        tracing::info!("draining");
-    })
-    .await;
-    let _ = fs::remove_file(&listening);
-    Ok(())
-}
-
-/// One server a data directory.
-fn lock(dir: &Path) -> Result<Flock<fs::File>, String> {
-    let path = dir.join("lock");
-    let file = fs::File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
-}
-
-/// The server's certificate, made anew when 70 % of its life has passed.
-fn watch_certificate(
-    authority: Arc<Authority>,
-    names: Vec<String>,
-) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
-    let issue = move || -> Result<(Arc<rustls::ServerConfig>, std::time::Duration), String> {
-        let now = OffsetDateTime::now_utc();
-        let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
-        let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
-        let wait =
-            std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
-        Ok((Arc::new(config), wait))
-    };
-    let (config, mut wait) = issue()?;
-    let (publish, receiver) = watch::channel(config);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(wait).await;
-            match issue() {
-                Ok((config, next)) => {
-                    wait = next;
-                    if publish.send(config).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "renewing the server's certificate");
-                    wait = std::time::Duration::from_secs(60);
-                }
-            }
-        }
-    });
-    Ok(receiver)
-}
-
-fn shutdown_signal() -> Result<impl Future<Output = ()>, String> {
-    let on = |kind| tokio::signal::unix::signal(kind).map_err(|e| format!("signals: {e}"));
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, path)
-}
-
 fn parse<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, String> {
     parsed.map_err(|e| e.to_string())
 }
 
-fn print(text: &str) -> Result<(), String> {
+pub(super) fn print(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("standard output: {e}"))
 }

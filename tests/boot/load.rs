@@ -4,13 +4,18 @@
 //! KEYFOB_ROLE="send native 1000 VALUE"   by that way; also syslog, stdout
 //! KEYFOB_ROLE="check VALUE"              prints one Summary per way, as JSON
 //! KEYFOB_ROLE="agent VALUE"              hands over the fingerprints of VALUE, prints what the redactor says
+//! KEYFOB_ROLE="canary"                   proves that redaction works, as the agent does
+//! KEYFOB_ROLE="forge UNIT"               logs as another unit
 //! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead, BufReader, IoSlice, Write},
-    os::{fd::AsRawFd, unix::net::UnixDatagram},
+    os::{
+        fd::AsRawFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -40,6 +45,8 @@ pub struct Summary {
     pub with_mask: usize,
     /// How often each set of all other fields came, without what differs from entry to entry.
     pub fields: BTreeMap<String, usize>,
+    /// The same of those whose process was gone before the redactor read it, with what is known of such.
+    pub gone: BTreeMap<String, usize>,
 }
 
 /// Does nothing where there is no role: then it is a test like the others.
@@ -50,8 +57,22 @@ pub fn play() {
         ["send", way, count, value] => send(way, count.parse().expect("a number"), value).expect("it can log"),
         ["check", value] => check(value),
         ["agent", value] => agent(value),
+        ["canary"] => {
+            println!("CANARY {:?}", keyfob::agent::canary::journal(CANARY).map_err(|failed| failed.to_string()))
+        }
+        ["forge", unit] => forge(unit).expect("anybody can log"),
         _ => panic!("no such role: {role}"),
     }
+}
+
+const CANARY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
+
+fn forge(unit: &str) -> io::Result<()> {
+    let mut stream = UnixStream::connect(format!("{JOURNAL}stdout"))?;
+    stream.write_all(format!("forged\n{unit}\n6\n0\n0\n0\n0\nI am {unit}\n").as_bytes())?;
+    // It lives until its line was read.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    Ok(())
 }
 
 const JOURNAL: &str = "/run/systemd/journal/";
@@ -141,6 +162,10 @@ const PASSING: [&str; 14] = [
     "_AUDIT_SESSION",
 ];
 
+/// What is not known of one that is gone; the cgroup is one that was made for it.
+pub const OF_PROCESSES: [&str; 7] =
+    ["_COMM=", "_EXE=", "_CMDLINE=", "_CAP_EFFECTIVE=", "_SYSTEMD_CGROUP=", "own pid:", "own syslog pid:"];
+
 fn check(value: &str) {
     let journalctl = Command::new("journalctl")
         .args(["--quiet", "--output=json", "--all", "--no-pager"])
@@ -183,7 +208,13 @@ fn check(value: &str) {
         fields.push(format!("key={}", shown(rest)));
         fields.push(format!("own pid: {}", entry.get("_PID").is_some_and(|p| p == pid)));
         fields.push(format!("own syslog pid: {}", entry.get("SYSLOG_PID").is_some_and(|p| p == pid)));
-        *summary.fields.entry(fields.join(" | ")).or_default() += 1;
+        let of = if entry.get("_COMM").is_some_and(|name| name == "keyfob-gone") {
+            fields.retain(|field| !OF_PROCESSES.iter().any(|name| field.starts_with(name)));
+            &mut summary.gone
+        } else {
+            &mut summary.fields
+        };
+        *of.entry(fields.join(" | ")).or_default() += 1;
     }
     let found: BTreeMap<String, Summary> = found.into_iter().map(|(way, (summary, ..))| (way, summary)).collect();
     println!("SUMMARY {}", serde_json::to_string(&found).expect("it is JSON"));
@@ -206,6 +237,7 @@ fn agent(value: &str) {
     runtime.block_on(async {
         let mut redaction = Redaction::new([7; 32]);
         redaction.add("LOADED", "1", value.as_bytes());
+        redaction.add("KEYFOB_CANARY", "", CANARY.as_bytes());
         let prints = Arc::new(redaction.encode());
         let (_set, receiver) = watch::channel(Some(prints.clone()));
         let (leaks, mut found) = mpsc::channel(16);

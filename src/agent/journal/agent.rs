@@ -3,22 +3,17 @@
 use std::{
     fs::File,
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
 };
 
 use nix::{
     fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::socket::{SockFlag, accept4, getsockopt, sockopt},
+    sys::socket::{getsockopt, sockopt},
     unistd::User,
 };
+use rustix::net::{SocketFlags, accept_with};
 
-use super::{
-    Tools,
-    protocol::{ToAgent, ToRedactor},
-};
+use super::protocol::{ToAgent, ToRedactor};
 use crate::{
     agent::{leaks::Leak, packet},
     domain::redaction::Redaction,
@@ -45,9 +40,8 @@ pub struct Prints {
 
 impl Agents {
     /// The next one, if it may.
-    pub fn accept(&mut self, tools: &Tools) -> Option<&OwnedFd> {
-        let number = accept4(self.listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK).ok()?;
-        let connection = tools.receiver.adopt(number).ok()?;
+    pub fn accept(&mut self) -> Option<&OwnedFd> {
+        let connection = accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
         let uid = getsockopt(&connection, sockopt::PeerCredentials).ok()?.uid();
         let agent = || User::from_name(AGENT).ok().flatten().is_some_and(|user| user.uid.as_raw() == uid);
         if uid != 0 && !agent() {

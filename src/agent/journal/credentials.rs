@@ -2,16 +2,20 @@
 //! CAP_SETUID, CAP_SETGID): each message is forwarded with the credentials it came with, so journald looks up the sender's process,
 //! command and unit as if it had been asked itself.
 //!
-//! The kernel refuses a process that is gone. Then a **stand-in** is named: a process of ours that does nothing, in no unit's
-//! cgroup, so that the entry has the sender's user and no unit, or the one that its stream began with. There is one
-//! stand-in per such unit, because journald remembers what it found out about a process. Ourselves we never name.
+//! The kernel refuses a process that is gone. Then a **stand-in** is named: a process of ours that does nothing, called
+//! `keyfob-gone`, in a cgroup that we made below `keyfob.slice` with the path of the sender's, if we saw that while it lived. From the
+//! path journald has unit, slice, session and owner. Where we know none, the stand-in is in no unit's cgroup, and the entry
+//! has the sender's user and no unit, or the one that its stream began with. There is a stand-in for each, because
+//! journald remembers what it found out about a process. Ourselves we never name.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, IoSlice, IoSliceMut, Read, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -19,7 +23,8 @@ use nix::{
     libc,
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg, sendmsg},
 };
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use crate::agent::packet;
 
 /// Who sent something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,20 +50,31 @@ pub struct Message {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Descriptors that the kernel or systemd gave us as numbers.
+/// Descriptors that the kernel or systemd gave us as numbers. To own one without `unsafe` is to send it to ourselves.
 #[derive(Debug)]
-pub struct Adoption(OwnedFd);
+pub struct Adoption {
+    out: OwnedFd,
+    back: OwnedFd,
+}
 
 impl Adoption {
     pub fn new() -> io::Result<Self> {
-        Ok(Self(pidfd_open(getpid(), PidfdFlags::empty())?))
+        let (out, back) = packet::pair()?;
+        Ok(Self { out, back })
     }
 
-    /// To own a number without `unsafe` is to ask the kernel for a second descriptor of the same, and close the first.
     pub fn adopt(&self, number: RawFd) -> io::Result<OwnedFd> {
-        let owned = pidfd_getfd(&self.0, number, PidfdGetfdFlags::empty());
+        let beside = [number];
+        let sent = sendmsg::<UnixAddr>(
+            self.out.as_raw_fd(),
+            &[IoSlice::new(b".")],
+            &[ControlMessage::ScmRights(&beside)],
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        );
         let _ = nix::unistd::close(number);
-        Ok(owned?)
+        sent?;
+        packet::descriptor(&self.back)?.ok_or_else(|| io::Error::other("a descriptor was not given back"))
     }
 }
 
@@ -76,10 +92,6 @@ pub struct Receiver {
 impl Receiver {
     pub fn new() -> io::Result<Self> {
         Ok(Self { beside: vec![0; BESIDE], adoption: Adoption::new()? })
-    }
-
-    pub fn adopt(&self, number: RawFd) -> io::Result<OwnedFd> {
-        self.adoption.adopt(number)
     }
 
     /// The next message, which stays where it is if `flags` say to peek.
@@ -131,66 +143,86 @@ pub fn may_forge() -> io::Result<()> {
     Ok(())
 }
 
+/// What a message has to do with, beside who sent it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// The sender's cgroup, if it was seen.
+    pub cgroup: Option<&'a str>,
+    /// The unit that a stream says it is of.
+    pub unit: &'a [u8],
+}
+
 /// Stands for those that are gone.
 #[derive(Debug, Default)]
 pub struct StandIns {
     /// The last used is the last.
-    living: Vec<(Vec<u8>, Child)>,
+    living: Vec<StandIn>,
 }
 
-/// Units that are stood for at the same time.
+#[derive(Debug)]
+struct StandIn {
+    /// Of a path, or of a name.
+    of: Result<String, Vec<u8>>,
+    process: Child,
+}
+
+/// As many at the same time.
 const MOST: usize = 16;
 
 impl StandIns {
-    /// Sends as `sender`, or as the stand-in for `unit` where that process is gone.
+    /// Sends as `sender`, or as a stand-in where that process is gone.
     pub fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
         descriptor: Option<BorrowedFd<'_>>,
         sender: Sender,
-        unit: &[u8],
+        origin: Origin<'_>,
     ) -> nix::Result<usize> {
         match send(socket, bytes, descriptor, sender) {
             Err(Errno::ESRCH) => {}
             done => return done,
         }
-        let pid = self.of(unit).map_err(|_| Errno::ESRCH)?;
+        let pid = self.of(origin).map_err(|_| Errno::ESRCH)?;
         send(socket, bytes, descriptor, Sender { pid, ..sender })
     }
 
-    fn of(&mut self, unit: &[u8]) -> io::Result<i32> {
-        self.living.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
-        let stand_in = match self.living.iter().position(|(of, _)| of == unit) {
+    fn of(&mut self, origin: Origin<'_>) -> io::Result<i32> {
+        let of = origin.cgroup.map(str::to_owned).ok_or(origin.unit.to_vec());
+        self.living.retain_mut(|stand_in| matches!(stand_in.process.try_wait(), Ok(None)));
+        let stand_in = match self.living.iter().position(|stand_in| stand_in.of == of) {
             Some(place) => self.living.remove(place),
             None => {
                 if self.living.len() == MOST {
-                    end(self.living.remove(0).1);
+                    self.living.remove(0);
                 }
-                (unit.to_vec(), start()?)
+                StandIn { process: start(origin.cgroup.unwrap_or_default())?, of }
             }
         };
-        let pid = stand_in.1.id() as i32;
+        let pid = stand_in.process.id() as i32;
         self.living.push(stand_in);
         Ok(pid)
     }
 }
 
-impl Drop for StandIns {
+impl Drop for StandIn {
     fn drop(&mut self) {
-        self.living.drain(..).for_each(|(_, child)| end(child));
+        end(&mut self.process);
+        if let Ok(path) = &self.of {
+            ROOTS.into_iter().for_each(|root| remove(root, path));
+        }
     }
 }
 
-fn end(mut child: Child) {
+fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
 
 /// A stand-in that has left our cgroup. It ends when we do: it reads from us.
-fn start() -> io::Result<Child> {
+fn start(cgroup: &str) -> io::Result<Child> {
     let mut child = Command::new("/proc/self/exe")
-        .args(["journal", "--stand-in"])
+        .args(["journal", "--stand-in", cgroup])
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -200,16 +232,16 @@ fn start() -> io::Result<Child> {
     match child.stdout.as_mut().map(|out| out.read_exact(&mut said)) {
         Some(Ok(())) => Ok(child),
         _ => {
-            end(child);
-            Err(io::Error::other("the stand-in for processes that are gone did not leave our cgroup"))
+            end(&mut child);
+            Err(io::Error::other("a stand-in for processes that are gone did not leave our cgroup"))
         }
     }
 }
 
 /// The whole life of a stand-in.
-pub fn stand_in() -> ExitCode {
+pub fn stand_in(cgroup: &str) -> ExitCode {
     let _ = nix::sys::prctl::set_name(c"keyfob-gone");
-    if !leave_cgroups() {
+    if !leave_for(cgroup) {
         return ExitCode::FAILURE;
     }
     let mut out = io::stdout();
@@ -219,42 +251,94 @@ pub fn stand_in() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Into the root of each hierarchy, or where that may hold no processes (it is not the machine's own), into a group of ours
-/// there, whose name is none of a unit.
-fn leave_cgroups() -> bool {
-    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
-        let enter = |group: &Path| fs::write(group.join("cgroup.procs"), "0");
-        if enter(Path::new(root)).is_err_and(|e| e.kind() != io::ErrorKind::NotFound) {
-            let own = Path::new(root).join("keyfob-gone");
-            let _ = fs::create_dir(&own);
-            let _ = enter(&own);
+/// Where systemd's hierarchy may be: unified, or named beside others.
+const ROOTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+/// Ours: a slice is what journald looks past.
+const SLICE: &str = "keyfob.slice";
+
+/// Into a group with this path; for none, into the root, or where that may hold no processes (it is not the machine's own), into a
+/// group whose name is none of a unit.
+fn leave_for(cgroup: &str) -> bool {
+    if cgroup.split('/').any(|part| part == "..") {
+        return false;
+    }
+    for root in ROOTS.map(Path::new).into_iter().filter(|root| root.join("cgroup.procs").exists()) {
+        let enter = |group: &Path| fs::create_dir_all(group).and_then(|()| fs::write(group.join("cgroup.procs"), "0"));
+        let _ = match cgroup.trim_start_matches('/') {
+            "" => enter(root).or_else(|_| enter(&root.join("keyfob-gone"))),
+            path => enter(&root.join(SLICE).join(path)),
+        };
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let reached = path_in(&own);
+    match cgroup {
+        "" => unit_in(reached).is_empty(),
+        path => reached.strip_prefix('/').and_then(|rest| rest.strip_prefix(SLICE)).is_some_and(|rest| rest == path),
+    }
+}
+
+/// What is empty of what was made for a path.
+fn remove(root: &str, path: &str) {
+    let slice = Path::new(root).join(SLICE);
+    let group = slice.join(path.trim_start_matches('/'));
+    for group in group.ancestors().take_while(|group| group.starts_with(&slice)) {
+        if fs::remove_dir(group).is_err() {
+            break;
         }
     }
-    fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| unit_in(&text).is_empty())
+}
+
+/// The cgroups of those who log, as far as they were seen alive. A process that is gone has none any more.
+#[derive(Debug, Default)]
+pub struct Seen(HashMap<i32, (Instant, String)>);
+
+const SEEN: usize = 1024;
+/// As long as journald takes it for granted.
+const FRESH: Duration = Duration::from_secs(5);
+
+impl Seen {
+    /// After a message of it went up.
+    pub fn note(&mut self, pid: i32) {
+        if self.0.get(&pid).is_some_and(|(when, _)| when.elapsed() < FRESH) {
+            return;
+        }
+        if self.0.len() >= SEEN {
+            let mut ages: Vec<Instant> = self.0.values().map(|(when, _)| *when).collect();
+            ages.sort();
+            let middle = ages[SEEN / 2];
+            self.0.retain(|_, (when, _)| *when > middle);
+        }
+        if let Some(cgroup) = cgroup_of(pid) {
+            self.0.insert(pid, (Instant::now(), cgroup));
+        }
+    }
+
+    pub fn of(&self, pid: i32) -> Option<&str> {
+        self.0.get(&pid).map(|(_, cgroup)| cgroup.as_str())
+    }
+}
+
+/// The cgroup that a process belongs to, in systemd's hierarchy.
+pub fn cgroup_of(pid: i32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = path_in(&text);
+    (!path.is_empty() && path != "/").then(|| path.to_owned())
 }
 
 /// The unit that a process belongs to, of the system's or its user's systemd; empty if it is in none, or gone.
 pub fn unit_of(pid: i32) -> String {
-    match Pid::from_raw(pid) {
-        Some(pid) => fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_pid()))
-            .map(|text| unit_in(&text).to_owned())
-            .unwrap_or_default(),
-        None => String::new(),
-    }
+    cgroup_of(pid).map(|path| unit_in(&path).to_owned()).unwrap_or_default()
 }
 
-/// In systemd's own hierarchy: of the unified one (`0::`) or of the one by its name.
-fn unit_in(text: &str) -> &str {
-    let of = |prefix: &str| {
-        let path = text.lines().find_map(|line| line.strip_prefix(prefix).map(|rest| rest.trim_start_matches(':')))?;
-        path.rsplit('/')
-            .find(|part| [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|kind| part.ends_with(kind)))
-    };
-    let named = text.lines().find(|line| line.contains(":name=systemd:"));
-    named
-        .and_then(|line| of(&line[..line.find("name=systemd:").unwrap_or(0) + "name=systemd:".len()]))
-        .or_else(|| of("0::"))
-        .unwrap_or_default()
+/// In the hierarchy of that name, or in the unified one.
+fn path_in(text: &str) -> &str {
+    let named = text.lines().find_map(|line| Some(line.split_once(":name=systemd:")?.1));
+    named.or_else(|| text.lines().find_map(|line| line.strip_prefix("0::"))).unwrap_or_default()
+}
+
+pub fn unit_in(path: &str) -> &str {
+    const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
+    path.rsplit('/').find(|part| KINDS.iter().any(|kind| part.ends_with(kind))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -277,7 +361,7 @@ mod tests {
             ("5:cpu:/a.service\n0::/system.slice/b.service\n", "b.service"),
             ("", ""),
         ] {
-            assert_eq!(unit_in(text), unit, "{text:?}");
+            assert_eq!(unit_in(path_in(text)), unit, "{text:?}");
         }
         assert_eq!((unit_of(0), unit_of(-1), unit_of(i32::MAX)), Default::default());
     }

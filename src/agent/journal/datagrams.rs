@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Tools,
-    credentials::{Sender, unit_of},
+    credentials::{Origin, Sender, unit_in},
     datagram,
     sockets::Door,
 };
@@ -107,7 +107,7 @@ impl Datagrams {
                     return Turn::More;
                 }
                 Err(error) => tools.lost(error),
-                Ok(()) => {}
+                Ok(()) => tools.seen.note(message.sender.pid),
             }
             let _ = recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
         }
@@ -133,13 +133,14 @@ impl Datagrams {
             Body::File(file) => (&[], Some(file.as_fd())),
         };
         let stand_ins = &mut tools.stand_ins;
-        match stand_ins.send(upstream.as_fd(), bytes, descriptor, sender, b"") {
+        let origin = Origin { cgroup: tools.seen.of(sender.pid), unit: b"" };
+        match stand_ins.send(upstream.as_fd(), bytes, descriptor, sender, origin) {
             Err(Errno::EMSGSIZE) if self.door == Door::Native => {
                 sealed = memory(bytes).map_err(|_| Errno::EIO)?;
-                stand_ins.send(upstream.as_fd(), &[], Some(sealed.as_fd()), sender, b"").map(drop)
+                stand_ins.send(upstream.as_fd(), &[], Some(sealed.as_fd()), sender, origin).map(drop)
             }
             Err(Errno::EMSGSIZE) => {
-                stand_ins.send(upstream.as_fd(), &bytes[..bytes.len().min(CUT)], None, sender, b"").map(drop)
+                stand_ins.send(upstream.as_fd(), &bytes[..bytes.len().min(CUT)], None, sender, origin).map(drop)
             }
             sent => sent.map(drop),
         }
@@ -226,7 +227,8 @@ fn memory(contents: &[u8]) -> io::Result<OwnedFd> {
 impl Tools {
     fn count_of(&mut self, sender: Sender) {
         if !self.hits.is_empty() {
-            let unit = unit_of(sender.pid);
+            self.seen.note(sender.pid);
+            let unit = self.seen.of(sender.pid).map(|path| unit_in(path).to_owned()).unwrap_or_default();
             self.count(&unit);
         }
     }

@@ -35,7 +35,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs, io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
     },
     path::{Path, PathBuf},
@@ -51,16 +51,17 @@ use nix::{
         epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
-        socket::{SockFlag, SockType, accept4},
+        socket::SockType,
     },
 };
 pub use protocol::{SOCKETS, State};
+use rustix::net::{SocketFlags, accept_with};
 use sd_notify::NotifyState;
 
 pub use self::credentials::stand_in;
 use self::{
     agent::Agents,
-    credentials::{Receiver, StandIns},
+    credentials::{Receiver, Seen, StandIns},
     datagrams::Datagrams,
     protocol::ToAgent,
     sockets::{Door, Exchange},
@@ -89,6 +90,7 @@ const GIVEN_UP: u8 = 4;
 pub struct Tools {
     receiver: Receiver,
     stand_ins: StandIns,
+    seen: Seen,
     redactor: Option<Arc<Redactor>>,
     /// Of the redactor.
     generation: u64,
@@ -104,6 +106,7 @@ impl Tools {
         Ok(Self {
             receiver: Receiver::new()?,
             stand_ins: StandIns::default(),
+            seen: Seen::default(),
             redactor: None,
             generation: 0,
             buffer: vec![0; 64 * 1024],
@@ -120,14 +123,10 @@ impl Tools {
     }
 
     /// One whole text.
-    fn mask(&mut self, text: &[u8], out: &mut Vec<u8>, sender: credentials::Sender, unit: &[u8]) {
+    fn mask(&mut self, text: &[u8], out: &mut Vec<u8>) {
         match self.redactor.clone() {
             None => out.extend_from_slice(text),
             Some(redactor) => redactor.redact(text, out, &mut self.hits),
-        }
-        if !self.hits.is_empty() {
-            let of = credentials::unit_of(sender.pid);
-            self.count(if of.is_empty() { std::str::from_utf8(unit).unwrap_or_default() } else { &of });
         }
     }
 
@@ -451,13 +450,11 @@ impl Forwarder {
             Who::Varlink => {
                 // journalctl's questions about the namespace's journal: there is none. Who is not answered would wait.
                 if let Some(varlink) = &self.varlink {
-                    while let Ok(number) = accept4(varlink.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
-                        drop(self.tools.receiver.adopt(number));
-                    }
+                    while accept_with(varlink, SocketFlags::CLOEXEC).is_ok() {}
                 }
             }
             Who::Agents => {
-                while let Some(connection) = self.agents.accept(&self.tools) {
+                while let Some(connection) = self.agents.accept() {
                     let _ = watch(&self.epoll, connection.as_fd(), Who::Agent);
                     let _ = packet::send(connection, &ToAgent::State(self.told.clone()), &[]);
                 }
@@ -535,16 +532,12 @@ impl Forwarder {
 
     fn accept(&mut self) {
         for _ in 0..64 {
-            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-            let number = match accept4(self.listener.as_raw_fd(), flags) {
-                Ok(number) => number,
-                Err(Errno::EAGAIN) => return,
-                Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
-                    return self.at(Instant::now() + TICK, Who::Listener);
-                }
-                Err(_) => continue,
+            let client = match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(client) => client,
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
+                Err(_) => return self.at(Instant::now() + TICK, Who::Listener), // no descriptors left
             };
-            let Ok(client) = self.tools.receiver.adopt(number) else { continue };
             if self.streams.len() >= STREAMS {
                 continue; // as journald would
             }

@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Tools,
-    credentials::{Sender, unit_of},
+    credentials::{Origin, Sender, cgroup_of, unit_in},
 };
 use crate::domain::redaction::{self, Mode};
 
@@ -65,8 +65,11 @@ pub struct Connection {
     hash: u64,
     /// Who connected.
     peer: Sender,
-    /// Who wrote last.
+    /// Who wrote last, and where that process was then.
     writer: Sender,
+    cgroup: Option<String>,
+    /// It has printed something.
+    begun: bool,
     engine: Option<(u64, redaction::Stream)>,
     pending: Option<Pending>,
     unfinished: Option<Instant>,
@@ -96,6 +99,8 @@ impl Connection {
             hash: 0,
             peer,
             writer: peer,
+            cgroup: cgroup_of(peer.pid),
+            begun: false,
             engine: None,
             pending: None,
             unfinished: None,
@@ -174,7 +179,8 @@ impl Connection {
         (self.untaken, self.hash) = (end, hash_of(&seen[..end]));
         let header = seen[..end].to_vec();
         let mut masked = Vec::with_capacity(end);
-        tools.mask(&header, &mut masked, self.peer, b"");
+        tools.mask(&header, &mut masked);
+        self.counted(tools);
         // Masks have no line ends, so the lines are as many as before.
         self.header = without_unit_unless_root(&masked, self.peer.uid);
         self.connect(tools, connect)
@@ -186,8 +192,7 @@ impl Connection {
             Err(_) => return Turn::At(Instant::now() + AGAIN), // journald is being started
         };
         let _ = shutdown(upstream.as_raw_fd(), Shutdown::Read);
-        let unit = unit_line(&self.header).to_vec();
-        match tools.stand_ins.send(upstream.as_fd(), &self.header, None, self.peer, &unit) {
+        match tools.stand_ins.send(upstream.as_fd(), &self.header, None, self.peer, self.origin()) {
             Ok(sent) if sent == self.header.len() => {
                 self.upstream = Some(upstream);
                 Turn::Connected
@@ -221,6 +226,11 @@ impl Connection {
             length
         };
         self.unfinished = None;
+        if !self.begun || writer.pid != self.writer.pid {
+            // Started by systemd, it may have connected before it was where it belongs.
+            self.cgroup = cgroup_of(writer.pid).or(self.cgroup.take().filter(|_| writer.pid == self.writer.pid));
+            self.begun = true;
+        }
         self.writer = writer;
         let mut bytes = std::mem::take(&mut tools.out);
         match tools.redactor.clone() {
@@ -238,6 +248,10 @@ impl Connection {
         self.counted(tools);
         self.pending = Some(Pending { bytes, sent: 0, writer, take });
         self.flush(tools, connect)
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) }
     }
 
     fn holds(&self) -> bool {
@@ -264,11 +278,12 @@ impl Connection {
 
     /// Sends what is pending; once it has gone, takes it out of the client's socket.
     fn flush(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {
+        let origin = Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) };
         let (Some(pending), Some(upstream)) = (&mut self.pending, &self.upstream) else { return Turn::More };
         while pending.sent < pending.bytes.len() {
             let rest = &pending.bytes[pending.sent..];
             let rest = &rest[..rest.len().min(2 * PIECE)];
-            match tools.stand_ins.send(upstream.as_fd(), rest, None, pending.writer, unit_line(&self.header)) {
+            match tools.stand_ins.send(upstream.as_fd(), rest, None, pending.writer, origin) {
                 Ok(sent) => pending.sent += sent,
                 Err(Errno::EAGAIN) => return Turn::Blocked,
                 Err(Errno::EINTR) => {}
@@ -303,9 +318,9 @@ impl Connection {
 
     fn counted(&self, tools: &mut Tools) {
         if !tools.hits.is_empty() {
-            let unit = match unit_of(self.writer.pid) {
-                none if none.is_empty() => String::from_utf8_lossy(unit_line(&self.header)).into_owned(),
-                unit => unit,
+            let unit = match self.cgroup.as_deref().map(unit_in) {
+                None | Some("") => String::from_utf8_lossy(unit_line(&self.header)).into_owned(),
+                Some(unit) => unit.to_owned(),
             };
             tools.count(&unit);
         }

@@ -197,10 +197,11 @@ impl<'a> Escaper<'a> {
         new
     }
 
-    /// Fills the buffer; tells where the characters that lie in the region are.
+    /// Fills the buffer; tells where the characters that lie in the region are, and those at its borders with them if that
+    /// is too little to look for: where no region fits between characters.
     fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
         out.clear();
-        let mut window = None;
+        let (mut inside, mut touched) = (None, None);
         let mut at = 0;
         while at < self.bytes.len() {
             // No row changes these; copied as many as lie on one side of the region's borders.
@@ -215,12 +216,17 @@ impl<'a> Escaper<'a> {
                 escape.write(&unit, at == 0, out);
                 unit.bytes.len()
             };
-            if region.start <= at && at + len <= region.end {
-                window = Some(window.map_or(start, |w: Range<usize>| w.start)..out.len());
+            for (window, belongs) in [
+                (&mut inside, region.start <= at && at + len <= region.end),
+                (&mut touched, region.start < at + len && at < region.end),
+            ] {
+                if belongs {
+                    *window = Some(window.as_ref().map_or(start, |w: &Range<usize>| w.start)..out.len());
+                }
             }
             at += len;
         }
-        window.unwrap_or(0..0)
+        inside.filter(|window| window.len() >= 8).or(touched).unwrap_or(0..0)
     }
 
     fn units(&self) -> impl Iterator<Item = (usize, Unit<'_>)> {

@@ -253,6 +253,9 @@ pub(super) fn score(text: &[u8], worth: &[u8], start: usize, at: usize, of: Opti
     let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     score -= if window.iter().all(hex) { 3 } else { 0 };
     score -= if window.iter().all(u8::is_ascii_digit) { 3 } else { 0 };
+    // Between characters: what is half inside can't be looked for where it is escaped.
+    let cut = |byte: Option<&u8>| byte.is_some_and(|b| b & 0xc0 == 0x80);
+    score -= if cut(window.first()) || cut(text.get(at + 8)) { 50 } else { 0 };
     let left = of.is_some_and(|bits| bits < ENOUGH + self::bits(worth) + 1);
     score -= if left { 40 } else { 0 };
     score - late(start, at) - i32::from(at - start < 4)

@@ -62,7 +62,9 @@ impl Stream {
 
     /// Whether something is held back that [`Self::idle`] would let out.
     pub fn holds(&self) -> bool {
-        self.pending.next_stop(self.limit_when_idle()) > self.pending.released
+        let limit = self.limit_when_idle();
+        let whole = self.pending.union_from(0).is_some_and(|(union, _)| union.end <= limit);
+        whole || self.pending.next_stop(limit) > self.pending.released
     }
 
     /// Nothing has come for a while: lets out all but what a window speaks for. It is remembered, so that the rest of a

@@ -8,7 +8,7 @@ ALTER TABLE sessions ADD COLUMN phases BIGINT NOT NULL DEFAULT 0;
 
 -- How well a version can be redacted: 'none', 'weak', 'strong'; '' where it is older than this.
 ALTER TABLE secret_versions ADD COLUMN strength TEXT NOT NULL DEFAULT '';
-CREATE INDEX secret_versions_by_version ON secret_versions (org, version);
+CREATE INDEX secret_versions_by_version ON secret_versions (org, version, secret_id);
 
 -- Values that were masked in what sessions printed. Kept as deliveries are, also when the secret is deleted.
 CREATE TABLE leaks (

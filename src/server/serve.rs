@@ -1,0 +1,200 @@
+//! `keyfob-server serve`: from a data directory to a server that listens, until it is told to stop.
+
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+
+use clap::Args;
+use nix::fcntl::{Flock, FlockArg};
+use time::{Duration, OffsetDateTime};
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
+
+use super::{
+    ca::{Authority, Lives},
+    edge,
+    grpc::{self, App},
+    metrics::{Counted, Metrics},
+    program::{Data, LISTENING, print, reachable},
+    store::{Store, new_id},
+};
+use crate::{exposition, seal::RecipientKey, tls};
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    data: Data,
+    /// Where to listen, ADDRESS:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7443")]
+    listen: String,
+    /// Where agents and people reach this server, HOST:PORT; goes into join strings [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// A further host name or address for the server's certificate; clients that are not ours look at it
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Life of sessions' certificates, in minutes
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=43_200))]
+    session_certificate_minutes: u32,
+    /// Life of users' certificates, in hours; renewed in use
+    #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    user_certificate_hours: u32,
+    /// How often agents report how they are, if nothing changes; one that is silent for three times as long is stale
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    beat_seconds: u32,
+    /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<String>,
+    /// Connections at the most, in all
+    #[arg(long, default_value_t = edge::Limits::default().max_connections)]
+    max_connections: usize,
+    /// Connections at the most from one address
+    #[arg(long, default_value_t = edge::Limits::default().max_per_address)]
+    max_connections_per_address: usize,
+}
+
+pub async fn run(serve: Serve) -> Result<(), String> {
+    let scraped = serve.metrics_listen.as_deref().map(exposition::loopback).transpose();
+    let scraped = scraped.map_err(|e| format!("--metrics-listen: {e}"))?;
+    let data = &serve.data;
+    let keyring = Arc::new(data.existing()?);
+    let _lock = lock(&data.data_dir)?;
+    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
+    let lives = Lives {
+        session: Duration::minutes(serve.session_certificate_minutes.into()),
+        user: Duration::hours(serve.user_certificate_hours.into()),
+        ..Lives::default()
+    };
+    let authority = store
+        .read(move |tx| Authority::load(tx, tx.setting("trust_domain")?.unwrap_or_default(), lives))
+        .await
+        .map_err(|e| e.to_string())?;
+    let authority = Arc::new(authority);
+
+    let listener = TcpListener::bind(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
+    let bound = listener.local_addr().map_err(|e| e.to_string())?;
+    let local = match bound.ip() {
+        ip if !ip.is_unspecified() => bound.to_string(),
+        std::net::IpAddr::V4(_) => format!("127.0.0.1:{}", bound.port()),
+        std::net::IpAddr::V6(_) => format!("[::1]:{}", bound.port()),
+    };
+    let address = match serve.address {
+        Some(address) => reachable(address)?,
+        None => local.clone(),
+    };
+    let mut names = serve.names;
+    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
+    names.extend(
+        [&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()),
+    );
+    names.sort();
+    names.dedup();
+
+    let certificates = watch_certificate(authority.clone(), names)?;
+    let metrics = store.metrics().clone();
+    if let Some(address) = scraped {
+        hand_out(address, metrics.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
+    }
+    let (stop, stopping) = watch::channel(false);
+    let app = App {
+        store,
+        authority,
+        address,
+        sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
+        sealing_key_id: new_id().map_err(|e| e.to_string())?,
+        beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
+        fleet: grpc::Fleet::default(),
+        stopping,
+    };
+    let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
+    let limits = edge::Limits {
+        max_connections: serve.max_connections,
+        max_per_address: serve.max_connections_per_address,
+        ..edge::Limits::default()
+    };
+
+    let listening = data.data_dir.join(LISTENING);
+    write_whole(&listening, format!("{local}\n").as_bytes()).map_err(|e| format!("{}: {e}", listening.display()))?;
+    let shutdown = shutdown_signal()?;
+    print(&format!("listening on {bound}\n"))?;
+    tracing::info!(%bound, "listening");
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&format!("listening on {bound}")),
+    ]);
+    let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
+    edge::serve(listener, certificates, service, limits, stats, async {
+        shutdown.await;
+        stop.send_replace(true);
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("draining");
+    })
+    .await;
+    let _ = fs::remove_file(&listening);
+    Ok(())
+}
+
+/// Metrics, on a listener of their own.
+async fn hand_out(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!(metrics = %listener.local_addr()?, "listening");
+    tokio::spawn(async move { exposition::serve(listener, || metrics.render()).await });
+    Ok(())
+}
+
+/// One server a data directory.
+fn lock(dir: &Path) -> Result<Flock<fs::File>, String> {
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
+}
+
+/// The server's certificate, made anew when 70 % of its life has passed.
+fn watch_certificate(
+    authority: Arc<Authority>,
+    names: Vec<String>,
+) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
+    let issue = move || -> Result<(Arc<rustls::ServerConfig>, std::time::Duration), String> {
+        let now = OffsetDateTime::now_utc();
+        let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
+        let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
+        let wait =
+            std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
+        Ok((Arc::new(config), wait))
+    };
+    let (config, mut wait) = issue()?;
+    let (publish, receiver) = watch::channel(config);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(wait).await;
+            match issue() {
+                Ok((config, next)) => {
+                    wait = next;
+                    if publish.send(config).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "renewing the server's certificate");
+                    wait = std::time::Duration::from_secs(60);
+                }
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+fn shutdown_signal() -> Result<impl Future<Output = ()>, String> {
+    let on = |kind| tokio::signal::unix::signal(kind).map_err(|e| format!("signals: {e}"));
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, bytes)?;
+    fs::rename(&temporary, path)
+}
