@@ -1,12 +1,7 @@
 //! Metrics in Prometheus' text format, and the little of HTTP that it takes to hand them out on a listener of their own. Names
 //! of secrets, people and organizations are no labels.
 
-use std::{
-    fmt::Write,
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::{fmt::Write, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,7 +24,7 @@ pub fn loopback(address: &str) -> Result<SocketAddr, String> {
 
 /// The text, as it grows.
 #[derive(Default)]
-pub struct Text(String);
+pub struct Text(pub String);
 
 impl Text {
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
@@ -45,66 +40,10 @@ impl Text {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
-    /// The samples of one histogram of a family.
-    pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
-        let (bucket, mut below) = (format!("{name}_bucket"), 0);
-        for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
-            below += count.load(Relaxed);
-            let bound = bound.to_string();
-            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), below);
-        }
-        let count = below + histogram.counts[histogram.bounds.len()].load(Relaxed);
-        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
-        self.sample(&format!("{name}_sum"), labels, histogram.sum.load(Relaxed) as f64 / MICRO);
-        self.sample(&format!("{name}_count"), labels, count);
-    }
-
     /// A family of one sample.
     pub fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, kind, help);
         self.sample(name, &[], value);
-    }
-}
-
-/// Counts of what was observed, below bounds that are chosen beforehand.
-#[derive(Debug)]
-pub struct Histogram {
-    bounds: &'static [f64],
-    /// Not above a bound and above the one before; the last, above all.
-    counts: Vec<AtomicU64>,
-    /// In millionths.
-    sum: AtomicU64,
-}
-
-const MICRO: f64 = 1e6;
-/// Half a millisecond to ten seconds.
-const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-const COUNTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-
-/// Of seconds.
-impl Default for Histogram {
-    fn default() -> Self {
-        Self::of(&SECONDS)
-    }
-}
-
-impl Histogram {
-    pub fn of_counts() -> Self {
-        Self::of(&COUNTS)
-    }
-
-    fn of(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
-    }
-
-    pub fn observe(&self, value: f64) {
-        let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
-        self.counts[at].fetch_add(1, Relaxed);
-        self.sum.fetch_add((value * MICRO) as u64, Relaxed);
-    }
-
-    pub fn count(&self) -> u64 {
-        self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
 }
 
@@ -157,7 +96,8 @@ async fn converse(mut tcp: TcpStream, render: impl Fn() -> Text) -> std::io::Res
         _ => ("404 Not Found", "text/plain", "GET /metrics\n".into()),
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     tcp.write_all(head.as_bytes()).await?;
     tcp.write_all(body.as_bytes()).await?;
     tcp.shutdown().await
@@ -177,27 +117,17 @@ mod tests {
             text.0,
             "# HELP a_total As.\n# TYPE a_total counter\na_total 3\n# HELP b Bs.\n# TYPE b gauge\nb{x=\"1\",y=\"z\"} 0.5\n"
         );
-        let histogram = Histogram::of(&[1.0, 2.5]);
-        [0.5, 1.0, 2.0, 9.0].iter().for_each(|value| histogram.observe(*value));
-        let mut text = Text::default();
-        text.histogram("h", &[("x", "y")], &histogram);
-        assert_eq!(
-            text.0.lines().collect::<Vec<_>>(),
-            [
-                r#"h_bucket{x="y",le="1"} 2"#,
-                r#"h_bucket{x="y",le="2.5"} 3"#,
-                r#"h_bucket{x="y",le="+Inf"} 4"#,
-                r#"h_sum{x="y"} 12.5"#,
-                r#"h_count{x="y"} 4"#
-            ]
-        );
     }
 
     #[test]
     fn where_it_may_listen() {
-        for (address, may) in
-            [("127.0.0.1:9464", true), ("[::1]:0", true), ("0.0.0.0:9464", false), ("192.0.2.1:1", false), ("9464", false)]
-        {
+        for (address, may) in [
+            ("127.0.0.1:9464", true),
+            ("[::1]:0", true),
+            ("0.0.0.0:9464", false),
+            ("192.0.2.1:1", false),
+            ("9464", false),
+        ] {
             assert_eq!(loopback(address).is_ok(), may, "{address}");
         }
     }

@@ -99,7 +99,11 @@ pub fn agent_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Resu
     config_of_server(own, authorities, false)
 }
 
-fn config_of_server(own: Keyed, authorities: &[CertificateDer<'static>], anonymous: bool) -> Result<ServerConfig, Error> {
+fn config_of_server(
+    own: Keyed,
+    authorities: &[CertificateDer<'static>],
+    anonymous: bool,
+) -> Result<ServerConfig, Error> {
     let provider = Arc::new(provider(&[
         aws_lc_rs::kx_group::X25519MLKEM768,
         aws_lc_rs::kx_group::X25519,

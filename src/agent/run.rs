@@ -209,7 +209,8 @@ impl Agent {
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.redacting.leaks, &summary, &self.status).await {}
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.redacting.leaks, &summary, &self.status)
+            .await {}
     }
 
     fn policy(&self) -> BootPolicy {

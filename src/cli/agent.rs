@@ -113,7 +113,8 @@ pub fn json(s: &AgentStatus) -> Json {
 fn fields(s: &AgentStatus, healthy: bool) -> Vec<(&'static str, String)> {
     let health = if healthy { "files in place and read back" } else { "files are not in place" };
     let named = |name: &str| if name.is_empty() { "(hidden)".to_owned() } else { name.to_owned() };
-    let age = |at: &Option<prost_types::Timestamp>| views::age(at).map(|age| format!(" ({age} ago)")).unwrap_or_default();
+    let age =
+        |at: &Option<prost_types::Timestamp>| views::age(at).map(|age| format!(" ({age} ago)")).unwrap_or_default();
     let at = |at: &Option<prost_types::Timestamp>| match views::short_time(at) {
         text if text.is_empty() => text,
         text => format!("{text}{}", age(at)),
@@ -129,12 +130,21 @@ fn fields(s: &AgentStatus, healthy: bool) -> Vec<(&'static str, String)> {
         ("memory", s.memory_rung.clone()),
         ("files", s.files_rung.clone()),
         ("redaction", s.redaction.clone()),
-        ("last error", if s.last_error.is_empty() && s.last_error_names { "(may name a secret)".into() } else { s.last_error.clone() }),
+        (
+            "last error",
+            if s.last_error.is_empty() && s.last_error_names {
+                "(may name a secret)".into()
+            } else {
+                s.last_error.clone()
+            },
+        ),
         ("agent", s.agent_version.clone()),
     ];
-    fields.extend(s.variables.iter().map(|v| {
-        ("variable", format!("{}  {} {}", named(&v.variable), v.origin().word(), views::short(&v.version)))
-    }));
+    fields.extend(
+        s.variables.iter().map(|v| {
+            ("variable", format!("{}  {} {}", named(&v.variable), v.origin().word(), views::short(&v.version)))
+        }),
+    );
     fields.extend(s.left_out.iter().map(|v| {
         let reason = if v.reason.is_empty() { "(hidden)" } else { &v.reason };
         ("left out", format!("{}  {}: {reason}", named(&v.variable), v.origin().word()))

@@ -1,22 +1,11 @@
 //! `keyfob fleet`: all agents, as the control plane knows them.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
-use super::{
-    args::FleetFilter,
-    failure::Done,
-    live::Live,
-    output::Out,
-    remote::Remote,
-    session, views,
-};
+use super::{args::FleetFilter, failure::Done, live::Live, output::Out, remote::Remote, session, views};
 use crate::wire::v1::{self, FleetAgent};
 
 /// Between two attempts to watch on.
@@ -75,7 +64,10 @@ pub async fn show(remote: &Remote, out: &Out, id: &str) -> Done {
         ("environment", format!("{}, version {}", s.environment, s.environment_version)),
         ("state", views::session_state(s.state()).to_owned()),
         ("stale", if agent.stale { "yes: silent for three beats".into() } else { String::new() }),
-        ("outdated", if agent.outdated { "yes: its bundle is not what it would get now".into() } else { String::new() }),
+        (
+            "outdated",
+            if agent.outdated { "yes: its bundle is not what it would get now".into() } else { String::new() },
+        ),
         ("cloned", clone),
         ("enrolled", views::short_time(&s.enrolled_at)),
         ("fetched", views::short_time(&s.fetched_at)),
@@ -99,7 +91,9 @@ pub async fn watch(remote: &Remote, out: &Out, args: FleetFilter) -> Done {
             Err(status) => status,
         };
         // Before the first answer, what is wrong is for the caller to know.
-        if !before || !matches!(broke.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded) {
+        if !before
+            || !matches!(broke.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded)
+        {
             return Err(broke.into());
         }
         if !live.is_terminal() {
@@ -189,7 +183,8 @@ impl Table {
         let mut agents: Vec<_> = self.0.values().collect();
         agents.sort_by_key(|a| Reverse(trouble(a))); // stable: then by session
         let shown = room.saturating_sub(3).min(agents.len());
-        let mut text = format!("{head}\n{}", out.to_table(HEADS, &agents[..shown].iter().map(|a| row(a)).collect::<Vec<_>>()));
+        let mut text =
+            format!("{head}\n{}", out.to_table(HEADS, &agents[..shown].iter().map(|a| row(a)).collect::<Vec<_>>()));
         if shown < agents.len() {
             text.push_str(&format!("... and {} more\n", agents.len() - shown));
         }

@@ -14,9 +14,8 @@ use crate::{
     seal,
     wire::v1::{
         self, audit_service_client::AuditServiceClient, environment_service_client::EnvironmentServiceClient,
-        fleet_service_client::FleetServiceClient,
-        secret_service_client::SecretServiceClient, session_service_client::SessionServiceClient,
-        user_service_client::UserServiceClient,
+        fleet_service_client::FleetServiceClient, secret_service_client::SecretServiceClient,
+        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
     },
 };
 

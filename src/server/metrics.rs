@@ -17,17 +17,28 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body, codegen::Service};
 
-use super::edge::Stats;
-use crate::{
-    exposition::{Histogram, Text},
-    wire::calls::PATHS,
-};
+use super::{edge::Stats, histogram::Histogram};
+use crate::{exposition::Text, wire::calls::PATHS};
 
 /// As gRPC names them, in the order of their numbers.
 const CODES: [&str; 17] = [
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
 ];
 /// Health, reflection, and what is not there.
 const OTHER: &str = "other";
@@ -80,16 +91,20 @@ impl Metrics {
         for (rpc, call) in self.calls() {
             text.sample("keyfob_streams_open", &[("rpc", rpc)], call.open.load(Relaxed).max(0));
         }
-        text.family("keyfob_request_seconds", "histogram", "From a call's head to its answer's; BundleService/Fetch is a boot's.");
+        text.family(
+            "keyfob_request_seconds",
+            "histogram",
+            "From a call's head to its answer's; BundleService/Fetch is a boot's.",
+        );
         for (rpc, call) in self.calls().filter(|(_, call)| call.time.count() > 0) {
-            text.histogram("keyfob_request_seconds", &[("rpc", rpc)], &call.time);
+            call.time.render(&mut text, "keyfob_request_seconds", &[("rpc", rpc)]);
         }
         text.family("keyfob_handshake_seconds", "histogram", "TLS handshakes that succeeded.");
-        text.histogram("keyfob_handshake_seconds", &[], &self.edge.handshake_time);
+        self.edge.handshake_time.render(&mut text, "keyfob_handshake_seconds", &[]);
         text.family("keyfob_store_commit_seconds", "histogram", "Commits of the store, until they were on disk.");
-        text.histogram("keyfob_store_commit_seconds", &[], &self.commit);
+        self.commit.render(&mut text, "keyfob_store_commit_seconds", &[]);
         text.family("keyfob_store_group_size", "histogram", "Jobs that shared a commit.");
-        text.histogram("keyfob_store_group_size", &[], &self.group);
+        self.group.render(&mut text, "keyfob_store_group_size", &[]);
         self.edge(&mut text);
         text
     }
@@ -99,7 +114,11 @@ impl Metrics {
         text.one("keyfob_connections_total", "counter", "Connections that got a place.", edge.accepted.get());
         let open = edge.accepted.get().saturating_sub(edge.closed.get());
         text.one("keyfob_connections_open", "gauge", "Connections that are open.", open);
-        text.family("keyfob_connections_refused_total", "counter", "Connections that were turned away or cut, by reason.");
+        text.family(
+            "keyfob_connections_refused_total",
+            "counter",
+            "Connections that were turned away or cut, by reason.",
+        );
         for (reason, counter) in [
             ("full", &edge.refused_full),
             ("address", &edge.refused_address),
@@ -193,10 +212,7 @@ impl hyper::body::Body for Answer {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(trailers) = frame.trailers_ref()

@@ -5,6 +5,7 @@ pub mod ca;
 pub mod edge;
 pub mod error;
 pub mod grpc;
+mod histogram;
 pub mod keyring;
 pub mod metrics;
 mod program;

@@ -197,9 +197,10 @@ async fn target(world: &World, alice: &Api, call: Call, on: On) -> String {
             world.admin().environments().create_environment(request).await.expect("the admin makes an environment");
             name
         }
-        (Call::SessionGetSession | Call::FleetGetFleetAgent | Call::SessionEndSession | Call::SessionRevokeSession, On::Alices) => {
-            world.session("alice", "default").await.session.expect("a session").id
-        }
+        (
+            Call::SessionGetSession | Call::FleetGetFleetAgent | Call::SessionEndSession | Call::SessionRevokeSession,
+            On::Alices,
+        ) => world.session("alice", "default").await.session.expect("a session").id,
         (Call::UserUpdateUser | Call::UserRemoveUser, On::Alices) => {
             let name = unique();
             world.invite(&name, Role::Member).await;
@@ -281,7 +282,9 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
             by.bundle().vouch(v1::VouchRequest { certificate_der }).await.map(drop)
         }
         Call::FleetListFleet => by.fleet().list_fleet(v1::ListFleetRequest::default()).await.map(drop),
-        Call::FleetGetFleetAgent => by.fleet().get_fleet_agent(v1::GetFleetAgentRequest { session: id }).await.map(drop),
+        Call::FleetGetFleetAgent => {
+            by.fleet().get_fleet_agent(v1::GetFleetAgentRequest { session: id }).await.map(drop)
+        }
         Call::FleetWatchFleet => by.fleet().watch_fleet(v1::WatchFleetRequest::default()).await.map(drop),
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
         Call::SecretCreateSecret => by

@@ -109,7 +109,10 @@ async fn it_tells_what_is_installed_and_never_a_value() {
     assert_eq!(found.session, made.session.unwrap().id);
     assert_eq!(manifest["bundle_version"], found.bundle_version.as_str());
     assert_eq!(manifest["sequence"], found.sequence);
-    assert_eq!((&*found.memory_rung, &*found.files_rung), (manifest["memory"].as_str().unwrap(), manifest["files"].as_str().unwrap()));
+    assert_eq!(
+        (&*found.memory_rung, &*found.files_rung),
+        (manifest["memory"].as_str().unwrap(), manifest["files"].as_str().unwrap())
+    );
     let installed: Vec<_> = found.variables.iter().map(|v| (&*v.variable, &*v.name, v.origin().word())).collect();
     assert_eq!(installed, [("API_KEY", "api-key", "private"), ("DB_URL", "db-url", "shared")]);
     assert_eq!(manifest["variables"][0]["version"], found.variables[0].version.as_str());
@@ -175,8 +178,11 @@ async fn without_secrets_it_says_why() {
     assert_eq!((found.phase(), &*found.bundle_version, serving(&channel).await.unwrap()), (Phase::Degraded, "", false));
     assert!(found.last_error.starts_with("can't reach the control plane"), "{}", found.last_error);
     world.restart_server();
-    let mut changes =
-        AgentStatusServiceClient::new(channel.clone()).watch_status(v1::WatchStatusRequest {}).await.unwrap().into_inner();
+    let mut changes = AgentStatusServiceClient::new(channel.clone())
+        .watch_status(v1::WatchStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     while changes.message().await.unwrap().unwrap().status.unwrap().phase() != Phase::Ready {}
     assert!(serving(&channel).await.unwrap());
 }
@@ -240,7 +246,13 @@ async fn who_may_ask_on_the_socket() {
             ("of the group by its process", "4000", may, "4000", true),
             ("of the group among others", "4000", "4000", may, true),
             ("of another group", "4000", "4000", "4713", false),
-            ("of the group that does not count here", "4000", "4000", if may == "4711" { "4712" } else { "4711" }, false),
+            (
+                "of the group that does not count here",
+                "4000",
+                "4000",
+                if may == "4711" { "4712" } else { "4711" },
+                false,
+            ),
             ("nobody", "65534", "65534", "65534", false),
         ] {
             let mut ask = Command::new("setpriv");
@@ -286,7 +298,11 @@ async fn who_may_ask_over_the_network() {
         ask(&address, &who.credentials).await.unwrap().unwrap();
     }
     let users = world.admin().users();
-    users.clone().update_user(v1::UpdateUserRequest { name: "demoted".into(), role: Role::Member.into() }).await.unwrap();
+    users
+        .clone()
+        .update_user(v1::UpdateUserRequest { name: "demoted".into(), role: Role::Member.into() })
+        .await
+        .unwrap();
     users.clone().remove_user(v1::RemoveUserRequest { name: "removed".into() }).await.unwrap();
 
     let now = OffsetDateTime::now_utc();
@@ -296,7 +312,8 @@ async fn who_may_ask_over_the_network() {
     let expired = Api { credentials: forged(now - hour * 2, now - hour), channel: alice.channel.clone() };
     let stranger = {
         let elsewhere = authority();
-        let made = forge(&elsewhere, "spiffe://keyfob/org/acme/operator/op", now - hour, now + hour, &alice.credentials);
+        let made =
+            forge(&elsewhere, "spiffe://keyfob/org/acme/operator/op", now - hour, now + hour, &alice.credentials);
         Api { credentials: made, channel: alice.channel.clone() }
     };
 
@@ -336,14 +353,22 @@ async fn who_may_ask_over_the_network() {
     assert!(nobody(&address, &alice.credentials).await, "a handshake without a certificate");
 
     // An admin who is the session's user knows their own names.
-    world.admin().users().update_user(v1::UpdateUserRequest { name: "alice".into(), role: Role::Admin.into() }).await.unwrap();
+    world
+        .admin()
+        .users()
+        .update_user(v1::UpdateUserRequest { name: "alice".into(), role: Role::Admin.into() })
+        .await
+        .unwrap();
     let own = ask(&address, &alice.credentials).await.unwrap().unwrap();
     assert_eq!(own.variables.iter().map(|v| &*v.variable).collect::<Vec<_>>(), ["MINE", "OURS"]);
 
     // The CLI, over the network.
     let cli = world.cli("console", Role::Operator).await;
     let shown = cli.run(&["agent", "status", "--address", &address, "-o", "json"]).json();
-    assert_eq!((&shown["phase"], &shown["healthy"], &shown["names_hidden"]), (&"ready".into(), &true.into(), &true.into()));
+    assert_eq!(
+        (&shown["phase"], &shown["healthy"], &shown["names_hidden"]),
+        (&"ready".into(), &true.into(), &true.into())
+    );
     let member = world.cli("carol", Role::Member).await.run(&["agent", "status", "--address", &address]);
     assert!(member.code() == 1 && member.stderr().contains("operators and admins"), "{}", member.stderr());
     let wrong = cli.run(&["agent", "status", "--address", &world.address]);
@@ -351,7 +376,8 @@ async fn who_may_ask_over_the_network() {
 
     // A stream that is open ends with the right to it, also when nothing changes.
     let channel = client::connect_agent(&address, &OrgName::parse(ORG).unwrap(), &op.credentials).await.unwrap();
-    let mut watched = AgentStatusServiceClient::new(channel).watch_status(v1::WatchStatusRequest {}).await.unwrap().into_inner();
+    let mut watched =
+        AgentStatusServiceClient::new(channel).watch_status(v1::WatchStatusRequest {}).await.unwrap().into_inner();
     watched.message().await.unwrap().expect("the status as it is");
     world.admin().users().remove_user(v1::RemoveUserRequest { name: "op".into() }).await.unwrap();
     let ended = loop {
@@ -393,12 +419,18 @@ async fn ask(address: &str, by: &Credentials) -> Option<Result<AgentStatus, Stat
 
 /// Whether somebody without a certificate gets nowhere.
 async fn nobody(address: &str, like: &Credentials) -> bool {
-    let config = tls::client_config_to(tls::Trust::Roots(like.roots.clone()), None, tls::Answers::AgentOf(OrgName::parse(ORG).unwrap()));
+    let config = tls::client_config_to(
+        tls::Trust::Roots(like.roots.clone()),
+        None,
+        tls::Answers::AgentOf(OrgName::parse(ORG).unwrap()),
+    );
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config.unwrap()));
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
     let Ok(mut tls) = connector.connect("localhost".try_into().unwrap(), tcp).await else { return true };
     let mut byte = [0];
-    tokio::time::timeout(Duration::from_secs(20), tokio::io::AsyncReadExt::read(&mut tls, &mut byte)).await.is_ok_and(|read| read.is_err())
+    tokio::time::timeout(Duration::from_secs(20), tokio::io::AsyncReadExt::read(&mut tls, &mut byte))
+        .await
+        .is_ok_and(|read| read.is_err())
 }
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {

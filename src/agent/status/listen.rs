@@ -26,12 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::{Status as Refusal, body::Body, codegen::Service};
 use tonic_health::pb::health_server::HealthServer;
 
-use super::{
-    Status,
-    calls::Calls,
-    metrics,
-    sight::Peer,
-};
+use super::{Status, calls::Calls, metrics, sight::Peer};
 use crate::wire::v1::agent_status_service_server::AgentStatusServiceServer;
 
 /// Connections at one time, on each of the two.
@@ -53,8 +48,8 @@ pub struct Sockets {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Where the socket of the agent is whose runtime directory is `dir`; beside the other one (`local`).
 impl Sockets {
+    /// Where the socket of the agent is whose runtime directory is `dir`; beside the other one (`local`).
     pub fn path(dir: &Path) -> PathBuf {
         super::super::local::path(dir).with_file_name("status")
     }
@@ -71,7 +66,8 @@ pub fn serve(sockets: &Sockets, status: Status) -> io::Result<impl Future<Output
             None
         }
     };
-    let named = |what: &str, address: SocketAddr, e: io::Error| io::Error::new(e.kind(), format!("{what} {address}: {e}"));
+    let named =
+        |what: &str, address: SocketAddr, e: io::Error| io::Error::new(e.kind(), format!("{what} {address}: {e}"));
     let bind = |what: &'static str, address: SocketAddr| {
         std::net::TcpListener::bind(address)
             .and_then(|listener| {

@@ -185,7 +185,9 @@ impl Status {
         let dir = &self.0.dir;
         match files::read_manifest(dir) {
             Ok(Some(manifest)) => {
-                !bundle.is_empty() && manifest.bundle_version == bundle && files::is_whole(dir, &manifest).unwrap_or(false)
+                !bundle.is_empty()
+                    && manifest.bundle_version == bundle
+                    && files::is_whole(dir, &manifest).unwrap_or(false)
             }
             _ => false,
         }

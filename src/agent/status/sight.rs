@@ -88,7 +88,9 @@ impl Vouched {
         };
         match known.get(&print).filter(|(at, _)| at.elapsed() < HOLDS) {
             Some((_, sight)) => Ok(*sight),
-            None => Err(Refusal::unavailable(format!("the control plane can't be asked who you are ({refusal}); try again"))),
+            None => Err(Refusal::unavailable(format!(
+                "the control plane can't be asked who you are ({refusal}); try again"
+            ))),
         }
     }
 }
@@ -96,7 +98,12 @@ impl Vouched {
 fn is_silence(refusal: &Refusal) -> bool {
     matches!(
         refusal.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::ResourceExhausted | Code::Internal
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::ResourceExhausted
+            | Code::Internal
     )
 }
 

@@ -51,10 +51,11 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::{Status, body::Body, codegen::Service};
 use tracing::{debug, error, warn};
 
-use crate::exposition::Histogram;
 pub use limits::Limits;
 use slots::{Full, Slot, Slots};
 use stream::{Bounded, Replay};
+
+use crate::server::histogram::Histogram;
 
 /// First and longest pause after an accept that failed for want of descriptors or memory.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));

@@ -206,12 +206,7 @@ impl<'a> Look<'a> {
     }
 
     /// Agents of some of the live sessions, and where to go on.
-    fn page(
-        &self,
-        due: &mut Due,
-        after: Option<(i64, &Id)>,
-        size: u32,
-    ) -> Result<Page, Error> {
+    fn page(&self, due: &mut Due, after: Option<(i64, &Id)>, size: u32) -> Result<Page, Error> {
         let Some(user) = self.user() else { return Ok((Vec::new(), None)) };
         let rows = self.tx.sessions(&self.view, user, &self.wanted.environment, false, after, size)?;
         let next = rows.last().filter(|_| rows.len() == size as usize).map(|last| (last.created_at, last.id.clone()));
@@ -404,7 +399,12 @@ impl Watcher {
         if all {
             let there: BTreeSet<&Id> = looked.iter().map(|(id, _)| id).collect();
             let shown = |told: &Told| told.digest.is_some();
-            gone.extend(self.told.extract_if(|id, _| !there.contains(id)).filter(|(_, t)| shown(t)).map(|(id, _)| id.to_string()));
+            gone.extend(
+                self.told
+                    .extract_if(|id, _| !there.contains(id))
+                    .filter(|(_, t)| shown(t))
+                    .map(|(id, _)| id.to_string()),
+            );
         }
         let mut agents = Vec::new();
         for (id, live) in looked {

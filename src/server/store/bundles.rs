@@ -38,8 +38,8 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// Variables that are not installed and told of all the same, at the most.
-const MAX_TOLD: usize = 200;
+/// Shared secrets that are not installed and told of all the same, at the most.
+const MAX_TOLD: usize = 50;
 
 pub struct Entry {
     pub variable: Variable,
@@ -124,24 +124,24 @@ impl Tx<'_> {
         Ok(Bundle { version: content_id(entries.iter().map(Entry::content)), entries, left_out: left })
     }
 
-    /// The names of shared secrets that hide nothing and are not installed. Not all, where there are very many: they are told for
-    /// people to read.
+    /// The names of shared secrets that hide nothing and are not installed. Not all, where there are many: they are told for people
+    /// to read. (`+` keeps them in the order of the index that has the variables, so that no more rows are looked at than are told.)
     fn add_lendable(&self, org: &OrgName, entries: &[Entry], left: &mut Vec<LeftOut>) -> Result<(), Error> {
         let lendable = self.all(
-            "SELECT variable, name FROM secrets WHERE org = ?1 AND owner = '' AND auto_install = 0 ORDER BY variable LIMIT ?2",
+            "SELECT variable, name FROM secrets WHERE org = ?1 AND owner = '' AND +auto_install = 0 ORDER BY variable LIMIT ?2",
             bind![org, MAX_TOLD],
             |row| Ok((row.text(0)?, row.text(1)?)),
         )?;
         for (variable, name) in lendable {
             let variable = stored_variable(&variable)?;
-            let taken = entries.iter().map(|e| &e.variable).chain(left.iter().map(|l| &l.variable)).any(|v| *v == variable);
+            let taken =
+                entries.iter().map(|e| &e.variable).chain(left.iter().map(|l| &l.variable)).any(|v| *v == variable);
             if !taken {
                 let reason = resolve::LeftOut::AutoInstallOff.to_string();
                 left.push(LeftOut { variable, origin: Origin::Shared, name, reason });
             }
         }
         left.sort_by(|a, b| a.variable.cmp(&b.variable));
-        left.truncate(MAX_TOLD);
         Ok(())
     }
 

@@ -34,11 +34,10 @@ impl Tx<'_> {
     /// Puts on record that a session's identity is in use at two places, which its caller refuses. `how` says by what that was
     /// noticed. Not for a job that fails: what that did is rolled back.
     pub fn note_clone(&self, org: &OrgName, session: &Id, how: &'static str) -> Result<(), Error> {
-        let before = self.one(
-            "SELECT seen_at FROM clones WHERE org = ?1 AND session_id = ?2",
-            bind![org, session],
-            |row| row.int(0),
-        )?;
+        let before =
+            self.one("SELECT seen_at FROM clones WHERE org = ?1 AND session_id = ?2", bind![org, session], |row| {
+                row.int(0)
+            })?;
         self.execute(
             "INSERT INTO clones (org, session_id, seen_at, how) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (org, session_id) DO UPDATE SET seen_at = excluded.seen_at, how = excluded.how",
@@ -62,20 +61,17 @@ impl Tx<'_> {
 
     pub fn clones(&self, view: &View) -> Result<HashMap<Id, SeenTwice>, Error> {
         view.covers(Action::SessionRead, "organization")?;
-        let rows = self.all(
-            "SELECT session_id, seen_at, how FROM clones WHERE org = ?1",
-            bind![view.org()],
-            |row| Ok((row.text(0)?, SeenTwice { seen_at: row.int(1)?, how: row.text(2)? })),
-        )?;
+        let rows =
+            self.all("SELECT session_id, seen_at, how FROM clones WHERE org = ?1", bind![view.org()], |row| {
+                Ok((row.text(0)?, SeenTwice { seen_at: row.int(1)?, how: row.text(2)? }))
+            })?;
         Ok(rows.into_iter().filter_map(|(id, clone)| Some((Id::parse(&id).ok()?, clone))).collect())
     }
 
     pub fn clone_of(&self, org: &OrgName, session: &Id) -> Result<Option<SeenTwice>, Error> {
-        self.one(
-            "SELECT seen_at, how FROM clones WHERE org = ?1 AND session_id = ?2",
-            bind![org, session],
-            |row| Ok(SeenTwice { seen_at: row.int(0)?, how: row.text(1)? }),
-        )
+        self.one("SELECT seen_at, how FROM clones WHERE org = ?1 AND session_id = ?2", bind![org, session], |row| {
+            Ok(SeenTwice { seen_at: row.int(0)?, how: row.text(1)? })
+        })
     }
 
     /// What the session would get now; `None` where that can't be told, because its environment is gone.

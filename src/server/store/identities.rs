@@ -149,11 +149,9 @@ impl Tx<'_> {
         self.caller(credential)?;
         let Identity { org, subject } = &credential.identity;
         let (counted, attempt) = self
-            .one(
-                "SELECT renewals, attempt FROM credentials WHERE key_hash = ?1",
-                bind![&credential.key_hash],
-                |row| Ok((row.uint(0)?, row.opt_blob(1)?)),
-            )?
+            .one("SELECT renewals, attempt FROM credentials WHERE key_hash = ?1", bind![&credential.key_hash], |row| {
+                Ok((row.uint(0)?, row.opt_blob(1)?))
+            })?
             .ok_or(Error::Unauthenticated(REVOKED))?;
         let repeats = !said.attempt.is_empty() && attempt.as_ref() == Some(&said.attempt);
         let count = match (subject, said.renewals) {

@@ -208,8 +208,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_4.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_4.sql")];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
