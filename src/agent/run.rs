@@ -40,6 +40,7 @@ use super::{
     serve::{self, Identified, Place},
     source::{self, Found},
     status::{self, Sockets, Status},
+    watch::Pushes,
 };
 use crate::{
     client::{self, Counter, Credentials, Error},
@@ -69,10 +70,9 @@ pub struct Settings {
 }
 
 /// The agent's dealings with who redacts the journal.
-struct Redacting {
+pub struct Redacting {
     given: watch::Sender<Option<Arc<Vec<u8>>>>,
     redactor: watch::Receiver<journal::State>,
-    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
 }
 
 impl Redacting {
@@ -80,7 +80,7 @@ impl Redacting {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     /// Gives fingerprints before anything that they stand for can be read, and so be logged.
-    async fn give(&mut self, prints: &Arc<Vec<u8>>) {
+    pub async fn give(&mut self, prints: &Arc<Vec<u8>>) {
         self.given.send_replace(Some(prints.clone()));
         if Path::new(journal::SOCKETS[0]).exists() {
             let using = self.redactor.wait_for(|state| state.uses(prints));
@@ -103,7 +103,7 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
         }
         std::future::pending().await
     };
-    let mut agent = Agent::new(dir, settings, Redacting { given, redactor, leaks })?;
+    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks)?;
     let status = agent.status.clone();
     let answering = match agent.settings.once {
         true => None,
@@ -147,19 +147,26 @@ struct Agent {
     /// Why the VM is open without its secrets, while it is.
     problem: Option<String>,
     redacting: Redacting,
+    /// Both ends.
+    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     /// What is logged to see that it does not come out.
     canary: Option<Zeroizing<String>>,
 }
 
 /// What is in place.
-struct Installed {
+pub struct Installed {
     /// In words.
-    summary: String,
-    report: AgentStatus,
+    pub summary: String,
+    pub report: AgentStatus,
 }
 
 impl Agent {
-    fn new(dir: RuntimeDir, settings: Settings, redacting: Redacting) -> Result<Self, Error> {
+    fn new(
+        dir: RuntimeDir,
+        settings: Settings,
+        redacting: Redacting,
+        leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    ) -> Result<Self, Error> {
         let dir = Arc::new(dir);
         let status = Status::new(dir.clone());
         let (keeper, kept) = Keeper::restore();
@@ -181,6 +188,7 @@ impl Agent {
             untold: None,
             problem: None,
             redacting,
+            leaks,
             canary: None,
         })
     }
@@ -209,8 +217,9 @@ impl Agent {
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.redacting.leaks, &summary, &self.status)
-            .await {}
+        let canary = self.canary.clone().unwrap_or_default();
+        let pushes = Pushes { redacting: &mut self.redacting, canary, status: self.status.clone() };
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, &summary, &self.status).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -315,7 +324,7 @@ impl Agent {
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
-            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[])?;
+            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[], None)?;
             self.redacting.give(&encoded).await;
             files::tell_fingerprints(&self.dir, &encoded, self.settings.floor).map_err(local)?;
             self.canary = Some(canary);
@@ -345,7 +354,8 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries)?;
+        let Fingerprints { encoded, canary } =
+            Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries, None)?;
         self.redacting.give(&encoded).await;
         self.canary = Some(canary);
         let installed = install(&self.dir, &fetched, &encoded, floor)?;
@@ -404,7 +414,8 @@ impl Agent {
     }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
+/// Puts a bundle in place, whole.
+pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! the control plane ◄─ renewed at 70 % of life ── identity ──► every call below
+//!                   ── Watch ──► watch: pushes, revocation
 //!                   ◄─ FetchNamed ── with ◄──┬── local: the session's own processes
 //!                   ◄─ Report ── ledger ◄────┴── leaks, also from who redacts the journal
 //! ```
@@ -35,6 +36,7 @@ use super::{
     notify, report, retry,
     runtime_dir::RuntimeDir,
     status::{self, Status},
+    watch::Pushes,
 };
 use crate::{
     client::{self, Counter, Credentials, Error},
@@ -83,6 +85,7 @@ pub async fn serve(
     keeper: &mut Keeper,
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    pushes: Pushes<'_>,
     summary: &str,
     status: &Status,
 ) -> Infallible {
@@ -98,6 +101,7 @@ pub async fn serve(
         never = served => never,
         never = renew(identified, keeper, summary, status) => never,
         never = status::beat(status) => never,
+        never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
         never = tell(identified, leaks, status) => never,
     }
@@ -132,6 +136,10 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
                 }
                 status.contact();
                 identified.credentials.send_replace(Arc::new(fresh));
+            }
+            // `watch` is told the same, and does what there is to do.
+            Err(Error::Status(status)) if status.code() == Code::Unauthenticated => {
+                return std::future::pending().await;
             }
             Err(error) => {
                 // The session keeps what it has; whether it may have more is the control plane's to say.
@@ -198,7 +206,7 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries).map_err(refused)?;
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries, None).map_err(refused)?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
     let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;

@@ -36,7 +36,7 @@ impl Out {
         self.raw(&text)
     }
 
-    /// One of several results for scripts, on one line.
+    /// One of many results for scripts, on a line of its own.
     pub fn json_line(&self, result: &impl Serialize) -> Done {
         let mut text = serde_json::to_vec(result).map_err(|e| Failure::local(format!("writing JSON: {e}")))?;
         text.push(b'\n');

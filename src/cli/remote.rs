@@ -14,8 +14,9 @@ use crate::{
     seal,
     wire::v1::{
         self, audit_service_client::AuditServiceClient, environment_service_client::EnvironmentServiceClient,
-        fleet_service_client::FleetServiceClient, secret_service_client::SecretServiceClient,
-        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
+        fleet_service_client::FleetServiceClient, rollout_service_client::RolloutServiceClient,
+        secret_service_client::SecretServiceClient, session_service_client::SessionServiceClient,
+        user_service_client::UserServiceClient,
     },
 };
 
@@ -79,6 +80,10 @@ impl Remote {
 
     pub fn fleet(&self) -> FleetServiceClient<Channel> {
         FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
+    }
+
+    pub fn rollouts(&self) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
     }
 
     pub fn users(&self) -> UserServiceClient<Channel> {

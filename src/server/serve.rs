@@ -13,7 +13,9 @@ use super::{
     grpc::{self, App},
     metrics::{Counted, Metrics},
     program::{Data, LISTENING, print, reachable},
+    rollouts,
     store::{Store, new_id},
+    streams::Streams,
 };
 use crate::{exposition, seal::RecipientKey, tls};
 
@@ -56,7 +58,11 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let data = &serve.data;
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
-    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
+    let streams = Streams::new();
+    let hearing = streams.clone();
+    let store = Store::open(&data.database(), keyring, Box::new(move |notices| hearing.hear(notices)))
+        .map_err(|e| e.to_string())?;
+    tokio::spawn(rollouts::drive(store.clone(), streams.clone()));
     let lives = Lives {
         session: Duration::minutes(serve.session_certificate_minutes.into()),
         user: Duration::hours(serve.user_certificate_hours.into()),
@@ -92,16 +98,15 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     if let Some(address) = scraped {
         hand_out(address, metrics.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
     }
-    let (stop, stopping) = watch::channel(false);
     let app = App {
         store,
+        streams: streams.clone(),
         authority,
         address,
         sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
         sealing_key_id: new_id().map_err(|e| e.to_string())?,
         beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
         fleet: grpc::Fleet::default(),
-        stopping,
     };
     let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
     let limits = edge::Limits {
@@ -122,8 +127,8 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
     edge::serve(listener, certificates, service, limits, stats, async {
         shutdown.await;
-        stop.send_replace(true);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        streams.close(); // or they would be waited for
         tracing::info!("draining");
     })
     .await;

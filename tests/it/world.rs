@@ -65,6 +65,7 @@ services! {
     users: user_service_client::UserServiceClient,
     audit: audit_service_client::AuditServiceClient,
     fleet: fleet_service_client::FleetServiceClient,
+    rollouts: rollout_service_client::RolloutServiceClient,
 }
 
 impl World {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     client::{self, Credentials, Error},
-    domain::report::Phase,
+    domain::report::{Line, Phase},
     tls,
     wire::v1::{self, AgentStatus, InstalledVariable, LeftOutVariable, Redacted},
 };
@@ -127,6 +127,17 @@ impl Status {
                     reason: v.reason.clone(),
                 })
                 .collect();
+        });
+    }
+
+    /// The control plane took the session's secrets back; the files are wiped.
+    pub fn withdrawn(&self, why: &str) {
+        self.change(|status| {
+            status.set_phase(v1::Phase::Refused);
+            status.last_error = Line::<500>::cut(why).into();
+            status.last_error_names = false;
+            (status.variables, status.left_out) = Default::default();
+            (status.bundle_version, status.installed_at) = Default::default();
         });
     }
 

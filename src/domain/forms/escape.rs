@@ -97,6 +97,7 @@ pub(super) const EVERYWHERE: &[(Form, Escape)] = &[
     (Form::Shell, Escape::Quotes),                 // declare -p
     (Form::Shell, BASH),
     (Form::Shell, ZSH),
+    (Form::Shell, ZSH_SCRIPT),
     (Form::Shell, Escape::Dollar(Dollar::Bash)),
     (Form::Shell, Escape::Dollar(Dollar::ZshOctal)),
     (Form::Shell, Escape::Dollar(Dollar::ZshCaret)),
@@ -108,6 +109,9 @@ pub(super) const EVERYWHERE: &[(Form, Escape)] = &[
 const BASH: Escape = Escape::Backslash(" !\"$&'()*,;<>?[\\]^`{|}", "#~", Dollar::Bash);
 /// `${(q)x}` and `printf %q`
 const ZSH: Escape = Escape::Backslash(" !\"#$&'()*;<>?[\\]^`{|}", "~=", Dollar::ZshOctal);
+
+/// The same where the exclamation mark stands for nothing.
+const ZSH_SCRIPT: Escape = Escape::Backslash(" \"#$&'()*;<>?[\\]^`{|}", "~=", Dollar::ZshOctal);
 
 /// For a line: what leaves line ends as they are, so that the lines of a text are found one by one.
 pub(super) const IN_LINES: &[(Form, Escape)] = &[

@@ -323,14 +323,15 @@ impl Watcher {
     }
 
     async fn watch(mut self) {
-        let (mut look, mut stopping) = (interval(LOOK), self.app.stopping.clone());
+        let mut look = interval(LOOK);
+        let follower = self.app.streams.follow(self.credential.identity.clone());
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (send, mut soon) = (self.send.clone(), None);
         loop {
             tokio::select! {
                 () = send.closed() => return,
-                _ = stopping.wait_for(|stop| *stop) => {
-                    let _ = send.try_send(Err(Status::unavailable("the control plane is about to restart; try again")));
+                ended = follower.ended() => {
+                    let _ = send.try_send(Err(ended));
                     return;
                 }
                 report = self.reports.recv() => {

@@ -9,18 +9,20 @@ mod environments;
 mod fleet;
 mod import;
 mod leaks;
+mod receipts;
 mod report;
+mod rollouts;
 mod secrets;
 mod sessions;
 mod users;
 mod values;
+mod watch;
 
 pub use fleet::Fleet;
 
 use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::CertificateDer;
-use tokio::sync::watch;
 use tonic::{
     Request, Status,
     service::{Routes, interceptor::InterceptedService},
@@ -30,7 +32,8 @@ use super::{
     ca::Authority,
     edge::Peer,
     error::Error,
-    store::{Credential, Store},
+    store::{Credential, Store, Tx},
+    streams::Streams,
 };
 use crate::{
     domain::{
@@ -46,6 +49,8 @@ use crate::{
 /// What every call needs.
 pub struct App {
     pub store: Store,
+    /// Who listens.
+    pub streams: Arc<Streams>,
     pub authority: Arc<Authority>,
     /// `HOST:PORT` under which agents and people reach this server; goes into join strings.
     pub address: String,
@@ -55,11 +60,23 @@ pub struct App {
     /// How often agents report at the least.
     pub beat: Duration,
     pub fleet: Fleet,
-    /// True when the server is about to end: streams end themselves.
-    pub stopping: watch::Receiver<bool>,
 }
 
 impl App {
+    /// As [`Store::read`]; what such a job refuses goes on record too.
+    async fn read_on_record<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.store.read(job).await {
+            Err(error) if error.fact().is_some() => {
+                let recorded = self.store.write::<T>(move |_| Err(error)).await;
+                Err(recorded.err().unwrap_or(Error::Internal("a refusal got lost")))
+            }
+            answer => answer,
+        }
+    }
+
     /// The text that is handed to a VM or a person.
     fn join_text(&self, audience: Audience, token: Token, boot: BootPolicy) -> String {
         let (address, ca_fingerprint) = (self.address.clone(), self.authority.fingerprint());
@@ -106,6 +123,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
     use enrolment::EnrolmentCalls;
     use environments::EnvironmentCalls;
     use fleet::FleetCalls;
+    use rollouts::RolloutCalls;
     use secrets::SecretCalls;
     use sessions::SessionCalls;
     use users::UserCalls;
@@ -118,6 +136,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         UserServiceServer of user_service_server: UserCalls,
         AuditServiceServer of audit_service_server: AuditCalls,
         FleetServiceServer of fleet_service_server: FleetCalls,
+        RolloutServiceServer of rollout_service_server: RolloutCalls,
     ];
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -76,8 +76,8 @@ impl Tx<'_> {
 
     /// What the session would get now; `None` where that can't be told, because its environment is gone.
     pub fn due_bundle(&self, org: &OrgName, session: &SessionRow) -> Result<Option<Id>, Error> {
-        match self.content_due(org, &session.user, &session.environment, session.environment_version) {
-            Ok(id) => Ok(Some(id)),
+        match self.outline(org, &session.user, &session.environment, session.environment_version) {
+            Ok(outline) => Ok(Some(outline.bundle)),
             Err(Error::NotFound(_) | Error::Corrupt(_) | Error::Altered { .. }) => Ok(None),
             Err(e) => Err(e),
         }

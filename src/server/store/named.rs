@@ -3,7 +3,7 @@
 
 use super::{
     Bundle, Error, Grant, Row, SessionRow, Tx, bind,
-    bundles::{Entry, Source, content_id, sealed_candidate, sealed_columns},
+    bundles::{Source, content_id, sealed_candidate, sealed_columns},
 };
 use crate::domain::{
     name::{Id, OrgName, SecretName},
@@ -57,8 +57,7 @@ impl Tx<'_> {
             )));
         }
         entries.sort_by(|a, b| a.variable.cmp(&b.variable));
-        let version = content_id(entries.iter().map(Entry::content));
-        Ok(Bundle { version, entries, left_out: Vec::new() })
+        Ok(Bundle { version: content_id(&entries), entries, left_out: Vec::new() })
     }
 
     /// Puts their delivery on record. The session's bundle stays the one that it is.

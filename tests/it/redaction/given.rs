@@ -35,14 +35,16 @@ impl Random {
 
 pub const BASE62: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const HEX: &str = "0123456789abcdef";
-const SPECIAL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,-./:;<=>?@[]^_{|}~'\"\\`";
+const SPECIAL: &str =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,-./:;<=>?@[]^_{|}~'\"\\`";
 
 /// One of those that sessions have, in roughly their shares.
 pub fn secret(random: &mut Random) -> String {
     match random.below(100) {
         0..30 => {
-            let (prefix, len) = [("ghp_", 36), ("sk_live_", 24), ("glpat-", 20), ("npm_", 36), ("xoxb-1234567890-", 24), ("hvs.", 24)]
-                [random.below(6)];
+            let (prefix, len) =
+                [("ghp_", 36), ("sk_live_", 24), ("glpat-", 20), ("npm_", 36), ("xoxb-1234567890-", 24), ("hvs.", 24)]
+                    [random.below(6)];
             format!("{prefix}{}", random.text(len, BASE62))
         }
         30..51 => {
@@ -59,13 +61,17 @@ pub fn secret(random: &mut Random) -> String {
             format!("{}é日", random.text(len, SPECIAL)) // as people do have them
         }
         79..87 => {
-            let claims = format!(r#"{{"sub":"{}","exp":{}}}"#, random.text(10, BASE62), 1_700_000_000 + random.below(99_999_999));
+            let claims = format!(
+                r#"{{"sub":"{}","exp":{}}}"#,
+                random.text(10, BASE62),
+                1_700_000_000 + random.below(99_999_999)
+            );
             let header = r#"{"alg":"HS256","typ":"JWT"}"#;
             format!("{}.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims), random.text(43, BASE62))
         }
         87..91 => format!("postgres://app:{}@db.prod.internal:5432/app?sslmode=require", random.text(20, BASE62)),
         91..96 => {
-            let len = random.of(&[&121, &121, &121, &1190]);
+            let len = random.of(&[&121, &121, &121, &121, &121, &121, &121, &1190]);
             pem(random, *len)
         }
         96..98 => {
@@ -182,7 +188,12 @@ pub fn written(secret: &str) -> Vec<Written> {
     add("json", json(trimmed, "<>&='", false, false));
     add("json-twice", json(&json(trimmed, "", false, false), "", false, false));
     for (quote, apostrophe) in [
-        ("\"", "'"), ("&quot;", "'"), ("&quot;", "&#39;"), ("&quot;", "&apos;"), ("&quot;", "&#x27;"), ("&quot;", "&#039;"),
+        ("\"", "'"),
+        ("&quot;", "'"),
+        ("&quot;", "&#39;"),
+        ("&quot;", "&apos;"),
+        ("&quot;", "&#x27;"),
+        ("&quot;", "&#039;"),
         ("&#34;", "&#39;"),
     ] {
         add("xml", xml(trimmed, quote, apostrophe));
@@ -212,13 +223,17 @@ pub fn written(secret: &str) -> Vec<Written> {
 }
 
 /// What of a written text must not be seen: all of it but a key's armour, and of a JSON document on several lines, which
-/// come one by one, the strings that are secrets.
-pub fn secret_parts(text: &str) -> Vec<String> {
-    if text.contains('\n')
-        && let Ok(serde_json::Value::Object(leaves)) = serde_json::from_str(text)
-    {
-        let texts = ["private_key_id", "private_key"].map(|leaf| leaves[leaf].as_str().unwrap_or_default().to_owned());
-        return texts.iter().flat_map(|text| secret_parts(text)).collect();
-    }
-    text.split("-----").filter(|part| !part.contains("PRIVATE KEY") && part.len() >= 8).map(str::to_owned).collect()
+/// come one by one, only the strings that are secrets.
+pub fn secret_parts(text: &str) -> Vec<&str> {
+    let document = text.contains('\n') && text.contains("private_key_id");
+    let pieces = if document {
+        let lines = text.lines().filter(|line| line.contains("private_key"));
+        lines
+            .flat_map(|line| line.split(|c| ";\"\\ ".contains(c)).filter(|piece| !piece.contains("private_key")))
+            .collect()
+    } else {
+        vec![text]
+    };
+    let parts = pieces.into_iter().flat_map(|piece| piece.split("-----"));
+    parts.filter(|part| !part.contains(" KEY") && part.len() >= 8).collect()
 }
