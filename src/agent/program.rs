@@ -17,6 +17,7 @@ use super::{
     runtime_dir::{Options, RuntimeDir},
     source,
     stage::Stage,
+    status::Sockets,
 };
 use crate::{
     argv,
@@ -331,6 +332,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         mount: given.mount || chosen.is_none(),
         allow_swappable: given.allow_swappable,
     };
+    let askers = config.status.group.as_deref().map(group_id).transpose()?;
     let dir = chosen.unwrap_or_else(|| DEFAULT_DIR.into());
     let dir = std::path::absolute(&dir).map_err(|e| Error::Local(format!("{}: {e}", dir.display())))?;
     let dir = RuntimeDir::prepare(&dir, options).map_err(|e| Error::Local(e.to_string()))?;
@@ -341,6 +343,12 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         floor: given.memory.floor(),
         once: given.once,
         journal: config.redact.journal,
+        sockets: Sockets {
+            unix: Sockets::path(dir.path()),
+            group: askers.or(dir.group()),
+            tcp: config.status.listen,
+            metrics: config.status.metrics().map_err(Error::Local)?,
+        },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))

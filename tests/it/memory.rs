@@ -204,7 +204,6 @@ async fn values_sent_plain_are_gone_with_their_connection() {
     wait_for(|| scan(world.server_pid(), &needles).is_empty());
 }
 
-<<<<<<< HEAD
 /// What filters a log holds fingerprints, and of what goes through it only what is in its buffers at that moment.
 #[test]
 fn what_filters_keeps_no_copy() {
@@ -310,7 +309,8 @@ fn within_a_buffer(pid: u32, needles: &Needles) {
     let places = places(pid, needles);
     let (first, last) = (places.first().expect("what is being written"), places.last().expect("as above"));
     assert!(last - first <= 256 * 1024, "{} copies from {first:x} to {last:x}", places.len());
-=======
+}
+
 /// How a child of this very test is told what to do: it is no program of ours, so its allocator wipes nothing.
 const HOLDER: &str = "KEYFOB_TEST_HOLDER";
 
@@ -362,7 +362,6 @@ fn holder(values_too: bool) {
     writeln!(std::io::stdout(), "holding").unwrap();
     let _ = stdin.read(&mut [0]);
     drop((redactor, values));
->>>>>>> wt-c
 }
 
 /// The search finds what is there: a process that holds the same values.
