@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 8] = ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent"];
+    const FILES: [&str; 9] =
+        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "rollouts"];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
     const SECRET: [&str; 9] = [
@@ -36,6 +37,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".keyfob.v1.BundleEntry.value")
         .bytes(".keyfob.v1.FetchResponse.ciphertext")
         .bytes(".keyfob.v1.FetchNamedResponse.ciphertext")
+        .codec_path("crate::wire::Codec")
         .skip_debug(SECRET)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -32,7 +32,8 @@
 //! - `agent`: join string -> identity -> bundle -> files. [`cli`]: one function per verb. Both are clients.
 //! - `pam`: the PAM module, a library of its own: `environ` -> the session that opens. Uses the domain and nothing else.
 //! - `server`: `edge` (connections) -> `grpc` (decode, decide, act, encode) -> `store` (rows; one writer that groups
-//!   commits) with `vault` (envelope encryption), `keyring`, `ca` beside it.
+//!   commits) with `vault` (envelope encryption), `keyring`, `ca` beside it. What is committed `streams` hears, which tells agents and
+//!   people that wait, and ends the streams of whoever was revoked; `rollouts` drives pushes.
 //!
 //! # What holds by construction
 //!

@@ -15,9 +15,40 @@ pub mod calls {
     include!(concat!(env!("OUT_DIR"), "/calls.rs"));
 }
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
-use crate::domain::{boot, identity, redaction, report, resolve, value};
+use prost::Message;
+use tonic::codec::BufferSettings;
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+use crate::domain::{boot, identity, redaction, report, resolve, rollout, value};
+
+/// Prost's, with buffers that begin small: tonic's own hold 8 KiB for as long as a stream is open, and the server has one open for
+/// each agent, with nothing to say on most.
+pub struct Codec<T, U>(PhantomData<(T, U)>);
+
+const BUFFERS: (usize, usize) = (512, 32 * 1024);
+
+impl<T, U> Default for Codec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::codec::Codec for Codec<T, U> {
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+    }
+}
 
 macro_rules! opaque {
     ($($type:path { $($shown:ident),* })*) => {
@@ -174,6 +205,34 @@ impl From<redaction::Strength> for v1::RedactionStrength {
             redaction::Strength::NotRedactable => Self::NotRedactable,
             redaction::Strength::Weak => Self::Weak,
             redaction::Strength::Strong => Self::Strong,
+        }
+    }
+}
+
+impl From<rollout::State> for v1::RolloutState {
+    fn from(state: rollout::State) -> Self {
+        match state {
+            rollout::State::Waiting => Self::Waiting,
+            rollout::State::Told => Self::Told,
+            rollout::State::Installed => Self::Installed,
+            rollout::State::Failed => Self::Failed,
+            rollout::State::Unreachable => Self::Unreachable,
+            rollout::State::Ended => Self::Ended,
+        }
+    }
+}
+
+impl v1::RolloutState {
+    /// `None` where no state is said.
+    pub fn to_domain(self) -> Option<rollout::State> {
+        match self {
+            Self::Unspecified => None,
+            Self::Waiting => Some(rollout::State::Waiting),
+            Self::Told => Some(rollout::State::Told),
+            Self::Installed => Some(rollout::State::Installed),
+            Self::Failed => Some(rollout::State::Failed),
+            Self::Unreachable => Some(rollout::State::Unreachable),
+            Self::Ended => Some(rollout::State::Ended),
         }
     }
 }

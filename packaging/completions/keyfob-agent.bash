@@ -25,14 +25,23 @@ _keyfob__agent() {
             keyfob__agent,help)
                 cmd="keyfob__agent__subcmd__help"
                 ;;
+            keyfob__agent,journal)
+                cmd="keyfob__agent__subcmd__journal"
+                ;;
             keyfob__agent,mount)
                 cmd="keyfob__agent__subcmd__mount"
                 ;;
             keyfob__agent,probe)
                 cmd="keyfob__agent__subcmd__probe"
                 ;;
+            keyfob__agent,redact)
+                cmd="keyfob__agent__subcmd__redact"
+                ;;
             keyfob__agent,run)
                 cmd="keyfob__agent__subcmd__run"
+                ;;
+            keyfob__agent,stage)
+                cmd="keyfob__agent__subcmd__stage"
                 ;;
             keyfob__agent,unmount)
                 cmd="keyfob__agent__subcmd__unmount"
@@ -46,14 +55,23 @@ _keyfob__agent() {
             keyfob__agent__subcmd__help,help)
                 cmd="keyfob__agent__subcmd__help__subcmd__help"
                 ;;
+            keyfob__agent__subcmd__help,journal)
+                cmd="keyfob__agent__subcmd__help__subcmd__journal"
+                ;;
             keyfob__agent__subcmd__help,mount)
                 cmd="keyfob__agent__subcmd__help__subcmd__mount"
                 ;;
             keyfob__agent__subcmd__help,probe)
                 cmd="keyfob__agent__subcmd__help__subcmd__probe"
                 ;;
+            keyfob__agent__subcmd__help,redact)
+                cmd="keyfob__agent__subcmd__help__subcmd__redact"
+                ;;
             keyfob__agent__subcmd__help,run)
                 cmd="keyfob__agent__subcmd__help__subcmd__run"
+                ;;
+            keyfob__agent__subcmd__help,stage)
+                cmd="keyfob__agent__subcmd__help__subcmd__stage"
                 ;;
             keyfob__agent__subcmd__help,unmount)
                 cmd="keyfob__agent__subcmd__help__subcmd__unmount"
@@ -65,7 +83,7 @@ _keyfob__agent() {
 
     case "${cmd}" in
         keyfob__agent)
-            opts="-h -V --config --help --version run exec doctor probe mount unmount help"
+            opts="-h -V --config --help --version run exec redact stage doctor journal probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -117,7 +135,7 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__exec)
-            opts="-h --dir --wait --config --help"
+            opts="-h --dir --wait --with --no-redact --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -128,6 +146,10 @@ _keyfob__agent() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --with)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -143,7 +165,7 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__help)
-            opts="run exec doctor probe mount unmount help"
+            opts="run exec redact stage doctor journal probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -198,6 +220,20 @@ _keyfob__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__journal)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__agent__subcmd__help__subcmd__mount)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -226,7 +262,35 @@ _keyfob__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__redact)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__agent__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__stage)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -247,6 +311,28 @@ _keyfob__agent() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__journal)
+            opts="-h --services --stand-in --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --stand-in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -302,6 +388,28 @@ _keyfob__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__agent__subcmd__redact)
+            opts="-h --dir --terminal --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__agent__subcmd__run)
             opts="-h --join-file --dir --mount --once --group --allow-swappable --memory --deadline --on-failure --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -333,6 +441,24 @@ _keyfob__agent() {
                     COMPREPLY=($(compgen -W "block continue" -- "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__stage)
+            opts="-h --config --help command monitor rest"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

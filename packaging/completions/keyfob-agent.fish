@@ -28,8 +28,11 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -l config -d 'Re
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -s h -l help -d 'Print help'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -s V -l version -d 'Print version'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "run" -d 'Enrol, fetch the session\'s bundle, write its files; then stay, renew the identity, and wipe the files when stopped'
-complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "exec" -d 'Run a command with the session\'s variables in its environment'
+complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "exec" -d 'Run a command with the session\'s variables in its environment, and redact what it prints'
+complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "redact" -d 'Pass standard input on to standard output, without the session\'s values'
+complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "stage"
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
+complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "journal" -d 'Pass on to journald what is logged, without the session\'s values; by its units, as root'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "probe"
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
@@ -50,8 +53,16 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand run" -l allow-
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -l wait -d 'Wait for the secrets, this many seconds at the most' -r
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -l with -d 'Also give it this secret, whose auto-install is off; may be repeated. Each is an audited delivery' -r
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -l no-redact -d 'Leave what it prints as it is, and this process to the command'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand redact" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand redact" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand redact" -l terminal -d 'The input is what a terminal shows: values may be wrapped, or have colours in them'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand redact" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand stage" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand stage" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l user -d 'Whose ways in to try [default: the first of the session\'s group, else the first person of the machine]' -r
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -s o -l output -d 'How to print it' -r -f -a "table\t''
@@ -59,6 +70,10 @@ json\t''"
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l cron -d 'Also try a cron job, which takes up to a minute'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l stand-in -r
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l services -d 'By the sockets of the journal namespace, which systemd hands over'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand probe" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
@@ -69,10 +84,13 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -s h -l
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -s h -l help -d 'Print help'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "run" -d 'Enrol, fetch the session\'s bundle, write its files; then stay, renew the identity, and wipe the files when stopped'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "exec" -d 'Run a command with the session\'s variables in its environment'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "probe"
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec doctor probe mount unmount help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "run" -d 'Enrol, fetch the session\'s bundle, write its files; then stay, renew the identity, and wipe the files when stopped'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "exec" -d 'Run a command with the session\'s variables in its environment, and redact what it prints'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "redact" -d 'Pass standard input on to standard output, without the session\'s values'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "stage"
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "journal" -d 'Pass on to journald what is logged, without the session\'s values; by its units, as root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "probe"
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

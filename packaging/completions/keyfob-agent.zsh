@@ -52,10 +52,32 @@ continue\:"Say READY without secrets, visibly, and go on trying"))' \
 _arguments "${_arguments_options[@]}" : \
 '--dir=[The runtime directory \[default\: files.dir of the configuration, else /run/keyfob\]]:DIR:_files' \
 '--wait=[Wait for the secrets, this many seconds at the most]:SECONDS:_default' \
+'*--with=[Also give it this secret, whose auto-install is off; may be repeated. Each is an audited delivery]:NAME:_default' \
 '--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'--no-redact[Leave what it prints as it is, and this process to the command]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::command -- The command and its arguments:_default' \
+&& ret=0
+;;
+(redact)
+_arguments "${_arguments_options[@]}" : \
+'--dir=[The runtime directory \[default\: files.dir of the configuration, else /run/keyfob\]]:DIR:_files' \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'--terminal[The input is what a terminal shows\: values may be wrapped, or have colours in them]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(stage)
+_arguments "${_arguments_options[@]}" : \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':stage:((command\:"Takes the environment and becomes the command"
+monitor\:"Leads the session on the command'\''s terminal"
+rest\:"Filters what the command'\''s children still print when it has ended"))' \
+'*::command:_default' \
 && ret=0
 ;;
 (doctor)
@@ -66,6 +88,15 @@ _arguments "${_arguments_options[@]}" : \
 '--output=[How to print it]:OUTPUT:(table json)' \
 '--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
 '--cron[Also try a cron job, which takes up to a minute]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(journal)
+_arguments "${_arguments_options[@]}" : \
+'--stand-in=[]:CGROUP:_default' \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'--services[By the sockets of the journal namespace, which systemd hands over]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
@@ -117,7 +148,19 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(redact)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(stage)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (doctor)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(journal)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -150,8 +193,11 @@ esac
 _keyfob-agent_commands() {
     local commands; commands=(
 'run:Enrol, fetch the session'\''s bundle, write its files; then stay, renew the identity, and wipe the files when stopped' \
-'exec:Run a command with the session'\''s variables in its environment' \
+'exec:Run a command with the session'\''s variables in its environment, and redact what it prints' \
+'redact:Pass standard input on to standard output, without the session'\''s values' \
+'stage:' \
 'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
+'journal:Pass on to journald what is logged, without the session'\''s values; by its units, as root' \
 'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
@@ -173,8 +219,11 @@ _keyfob-agent__subcmd__exec_commands() {
 _keyfob-agent__subcmd__help_commands() {
     local commands; commands=(
 'run:Enrol, fetch the session'\''s bundle, write its files; then stay, renew the identity, and wipe the files when stopped' \
-'exec:Run a command with the session'\''s variables in its environment' \
+'exec:Run a command with the session'\''s variables in its environment, and redact what it prints' \
+'redact:Pass standard input on to standard output, without the session'\''s values' \
+'stage:' \
 'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
+'journal:Pass on to journald what is logged, without the session'\''s values; by its units, as root' \
 'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
@@ -197,6 +246,11 @@ _keyfob-agent__subcmd__help__subcmd__help_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help help commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__journal_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__journal_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help journal commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__mount_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__mount_commands() {
     local commands; commands=()
@@ -207,15 +261,30 @@ _keyfob-agent__subcmd__help__subcmd__probe_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help probe commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__redact_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__redact_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help redact commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__run_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__run_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help run commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__stage_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__stage_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help stage commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__unmount_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__unmount_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help unmount commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__journal_commands] )) ||
+_keyfob-agent__subcmd__journal_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent journal commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__mount_commands] )) ||
 _keyfob-agent__subcmd__mount_commands() {
@@ -227,10 +296,20 @@ _keyfob-agent__subcmd__probe_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent probe commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__redact_commands] )) ||
+_keyfob-agent__subcmd__redact_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent redact commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__run_commands] )) ||
 _keyfob-agent__subcmd__run_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent run commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__stage_commands] )) ||
+_keyfob-agent__subcmd__stage_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent stage commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__unmount_commands] )) ||
 _keyfob-agent__subcmd__unmount_commands() {

@@ -33,8 +33,13 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// Those in place, if they are this session's, with those of a bundle and a canary of their own.
-    pub fn load(dir: &RuntimeDir, session: &str, bundle: &[Entry]) -> Result<Self, Error> {
+    /// Those in place, if they are this session's, with those of a bundle and a canary: the one of before, or a fresh one.
+    pub fn load(
+        dir: &RuntimeDir,
+        session: &str,
+        bundle: &[Entry],
+        canary: Option<Zeroizing<String>>,
+    ) -> Result<Self, Error> {
         let ours = files::read_manifest(dir).map_err(local)?.is_some_and(|manifest| manifest.session == session);
         let earlier = if ours { in_place(dir).map_err(local)? } else { None };
         let mut redaction = match earlier {
@@ -44,9 +49,14 @@ impl Fingerprints {
         for entry in bundle.iter().filter(|entry| entry.is_secret()) {
             redaction.add(entry.variable.as_str(), &entry.version, &entry.value);
         }
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(local)?;
-        let canary = Zeroizing::new(format!("{:032x}", u128::from_ne_bytes(random)));
+        let canary = match canary {
+            Some(canary) => canary,
+            None => {
+                let mut random = [0; 16];
+                getrandom::fill(&mut random).map_err(local)?;
+                Zeroizing::new(format!("{:032x}", u128::from_ne_bytes(random)))
+            }
+        };
         redaction.add(CANARY, "", canary.as_bytes());
         Ok(Self { encoded: Arc::new(redaction.encode()), canary })
     }

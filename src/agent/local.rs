@@ -19,7 +19,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::PermissionsExt,
+        unix::fs::{MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -121,7 +121,10 @@ pub fn serve(
     }
     bind(&socket, &address)?;
     // Nobody comes in before it listens, so none by the mode that the umask has left it.
-    chown(path, None, group)?;
+    let has = fs::metadata(path)?.gid();
+    if let Some(group) = group.filter(|group| group.as_raw() != has) {
+        chown(path, None, Some(group))?; // not without need: the unit may not
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listen(&socket, MOST as i32)?;
     // A listener's type; that each connection keeps packets apart is known to `packet` alone.

@@ -4,6 +4,7 @@
 //! source: join string ─► run: enrol ─► fetch ─► secret memory ─► files ─► READY=1, report
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
 //!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
+//!                                    └ watch: pushes, revocation
 //! exec, redact, doctor: what others make of the files
 //! journal: what is logged, without the values
 //! ```
@@ -28,6 +29,7 @@ mod mmds;
 mod notify;
 mod packet;
 mod program;
+mod proof;
 mod pty;
 mod pty_monitor;
 mod pty_terminal;
@@ -41,5 +43,6 @@ mod serve;
 mod signals;
 mod source;
 mod stage;
+mod watch;
 
 pub use program::{command, main};

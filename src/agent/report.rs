@@ -70,7 +70,7 @@ pub async fn send(
 
 /// Whether an error may name a secret or its variable. What connecting runs into and what the control plane says to everybody
 /// names none.
-fn may_name(error: &Error) -> bool {
+pub fn may_name(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } | Error::Late { .. } | Error::Untrusted { .. } | Error::Clock { .. } => false,
         Error::Status(status) => {

@@ -39,7 +39,7 @@ pub async fn until<T>(
 }
 
 /// Anywhere between nothing and the ceiling.
-fn jitter(ceiling: Duration) -> Duration {
+pub fn jitter(ceiling: Duration) -> Duration {
     let mut random = [0; 4];
     match getrandom::fill(&mut random) {
         Ok(()) => ceiling.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),

@@ -35,10 +35,13 @@ use super::{
     journal,
     kept::{Enrolled, Keeper, Kept},
     leaks::Leak,
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
     source::{self, Found},
+    watch::Pushes,
 };
 use crate::{
     client::{self, Credentials, Error},
@@ -66,10 +69,9 @@ pub struct Settings {
 }
 
 /// The agent's dealings with who redacts the journal.
-struct Redacting {
+pub struct Redacting {
     given: watch::Sender<Option<Arc<Vec<u8>>>>,
     redactor: watch::Receiver<journal::State>,
-    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
 }
 
 impl Redacting {
@@ -77,7 +79,7 @@ impl Redacting {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     /// Gives fingerprints before anything that they stand for can be read, and so be logged.
-    async fn give(&mut self, prints: &Arc<Vec<u8>>) {
+    pub async fn give(&mut self, prints: &Arc<Vec<u8>>) {
         self.given.send_replace(Some(prints.clone()));
         if Path::new(journal::SOCKETS[0]).exists() {
             let using = self.redactor.wait_for(|state| state.uses(prints));
@@ -100,7 +102,7 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
         }
         std::future::pending().await
     };
-    let mut agent = Agent::new(dir, settings, Redacting { given, redactor, leaks });
+    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks);
     let lived = tokio::select! {
         never = handing => never,
         () = stop => Ok(()),
@@ -131,19 +133,26 @@ struct Agent {
     /// Why the VM is open without its secrets, while it is.
     problem: Option<String>,
     redacting: Redacting,
+    /// Both ends.
+    leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
     /// What is logged to see that it does not come out.
     canary: Option<Zeroizing<String>>,
 }
 
 /// What is in place.
-struct Installed {
+pub struct Installed {
     /// In words.
-    summary: String,
-    report: AgentStatus,
+    pub summary: String,
+    pub report: AgentStatus,
 }
 
 impl Agent {
-    fn new(dir: RuntimeDir, settings: Settings, redacting: Redacting) -> Self {
+    fn new(
+        dir: RuntimeDir,
+        settings: Settings,
+        redacting: Redacting,
+        leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    ) -> Self {
         let (keeper, kept) = Keeper::restore();
         let (key, enrolled) = kept.map_or((None, None), |Kept { key, enrolled }| (Some(key), enrolled));
         if let Some(Enrolled { credentials, .. }) = &enrolled {
@@ -161,6 +170,7 @@ impl Agent {
             untold: None,
             problem: None,
             redacting,
+            leaks,
             canary: None,
         }
     }
@@ -181,12 +191,15 @@ impl Agent {
         tracing::info!("{summary}");
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
-        self.report(report).await;
+        self.report(report.clone()).await;
         let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.redacting.leaks, &summary).await {}
+        let canary = self.canary.clone().unwrap_or_default();
+        let proof = Proof { journal: self.settings.journal, canary: canary.clone(), status: report };
+        let pushes = Pushes { redacting: &mut self.redacting, canary };
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, proof, &summary).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -287,7 +300,7 @@ impl Agent {
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
-            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[])?;
+            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[], None)?;
             self.redacting.give(&encoded).await;
             files::tell_fingerprints(&self.dir, &encoded, self.settings.floor).map_err(local)?;
             self.canary = Some(canary);
@@ -315,7 +328,8 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries)?;
+        let Fingerprints { encoded, canary } =
+            Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries, None)?;
         self.redacting.give(&encoded).await;
         self.canary = Some(canary);
         install(&self.dir, &fetched, &encoded, floor)
@@ -365,7 +379,8 @@ impl Agent {
     }
 }
 
-fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
+/// Puts a bundle in place, whole.
+pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()

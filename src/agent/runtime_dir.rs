@@ -266,6 +266,11 @@ impl RuntimeDir {
         Ok(true)
     }
 
+    /// Overwrites and removes every file of ours but the fingerprints: what the files held stays redacted.
+    pub fn withdraw(&self) -> Result<(), Error> {
+        empty_but(self.fd(), Some(FINGERPRINTS)).map_err(failed(&self.path, "wiping it"))
+    }
+
     /// Overwrites and removes every file of ours, and unmounts what was mounted by us.
     pub fn remove(self) -> Result<(), Error> {
         empty(self.fd()).map_err(failed(&self.path, "wiping it"))?;
@@ -343,9 +348,13 @@ fn is_ours(name: &str) -> bool {
 
 /// Wipes what is ours; the manifest goes first, so that it never names what is no longer there.
 fn empty(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    empty_but(fd, None)
+}
+
+fn empty_but(fd: BorrowedFd<'_>, spared: Option<&str>) -> nix::Result<()> {
     let mut names = names_in(fd)?;
     names.sort_by_key(|name| name != MANIFEST);
-    for name in names.iter().filter(|name| is_ours(name)) {
+    for name in names.iter().filter(|name| is_ours(name) && Some(name.as_str()) != spared) {
         if name == FILES {
             let files = openat(fd, FILES, DIRECTORY, Mode::empty())?;
             for name in names_in(files.as_fd())? {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! the control plane ◄─ renewed at 70 % of life ── identity ──► every call below
+//!                   ── Watch ──► watch: pushes, revocation
 //!                   ◄─ FetchNamed ── with ◄──┬── local: the session's own processes
 //!                   ◄─ Report ── ledger ◄────┴── leaks, also from who redacts the journal
 //! ```
@@ -32,8 +33,11 @@ use super::{
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Refused, Request, With},
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
+    watch::Pushes,
 };
 use crate::{
     client::{self, Credentials, Error},
@@ -80,6 +84,8 @@ pub async fn serve(
     keeper: &mut Keeper,
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+    pushes: Pushes<'_>,
+    proof: Proof,
     summary: &str,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
@@ -93,7 +99,9 @@ pub async fn serve(
     tokio::select! {
         never = served => never,
         never = renew(identified, keeper, summary) => never,
+        never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
+        never = proof.tell(identified, place.dir.path()) => never,
         never = tell(identified, leaks) => never,
     }
 }
@@ -113,6 +121,10 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> I
             Ok(fresh) => {
                 keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot)));
                 identified.credentials.send_replace(Arc::new(fresh));
+            }
+            // `watch` is told the same, and does what there is to do.
+            Err(Error::Status(status)) if status.code() == Code::Unauthenticated => {
+                return std::future::pending().await;
             }
             Err(error) => {
                 // The session keeps what it has; whether it may have more is the control plane's to say.
@@ -178,7 +190,7 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries).map_err(refused)?;
+    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries, None).map_err(refused)?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
     let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;

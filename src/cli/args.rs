@@ -68,6 +68,18 @@ pub enum Noun {
     /// Keep secrets: create, list, rotate, ...
     #[command(subcommand)]
     Secret(Secret),
+    /// Push saved changes into running sessions
+    ///
+    /// Without a push, running sessions keep what they have, and get changes at their next boot. A pushed session's files are
+    /// replaced whole: new shells and services see the new values, running processes keep theirs. Only sessions whose secrets
+    /// would change are told. Sessions stay pinned to their version of the environment.
+    #[command(
+        after_help = "Examples:\n  keyfob push --secret openai-api-key --wait\n  keyfob push --environment staging --max-in-flight 20\n  keyfob push --all --wait -o json"
+    )]
+    Push(Push),
+    /// What was pushed, and how far it has come
+    #[command(subcommand)]
+    Rollout(Rollout),
     /// Show what a session would get, and why
     ///
     /// Every variable with its origin and version, what it overrides, and what is left out with the reason. Never a value.
@@ -191,6 +203,14 @@ pub enum Secret {
     List(SecretList),
     /// Show one secret: what it is, its versions, what it overrides, which sessions got it, where it was printed
     Show(SecretShow),
+    /// Show which sessions got which version, and whether old ones may still be held somewhere
+    ///
+    /// A live session that was ever given an older version may hold it in memory, whatever is in its files now: an old key is
+    /// safe to revoke, where it was issued, when there is no such session.
+    #[command(
+        after_help = "Examples:\n  keyfob secret deliveries openai-api-key\n  keyfob secret deliveries db-url --live -o json | jq .receipts.safe_to_revoke"
+    )]
+    Deliveries(SecretDeliveries),
     /// Change a secret's description, auto-install or variable; not its value
     #[command(
         after_help = "Examples:\n  keyfob secret edit openai-api-key --no-auto-install\n  keyfob secret edit db-url --variable DATABASE_URL\n  keyfob secret edit db-url --derive-variable"
@@ -198,16 +218,19 @@ pub enum Secret {
     Edit(SecretEdit),
     /// Save a new value
     ///
-    /// Always makes a new version, for the same value too. Sessions get it at their next boot. If somebody else has saved a
-    /// value in the meantime, nothing is overwritten.
+    /// Always makes a new version, for the same value too. Sessions get it at their next boot, running ones with --push. If
+    /// somebody else has saved a value in the meantime, nothing is overwritten.
     #[command(
-        after_help = "Examples:\n  keyfob secret rotate openai-api-key\n  keyfob secret rotate openai-api-key --value-file new-key\n  vault-tool new | keyfob secret rotate db-url --shared --trim-newline"
+        after_help = "Examples:\n  keyfob secret rotate openai-api-key\n  keyfob secret rotate openai-api-key --value-file new-key --push --wait\n  vault-tool new | keyfob secret rotate db-url --shared --trim-newline"
     )]
     Rotate(SecretRotate),
-    /// Remove a secret from later boots
+    /// Remove a secret from later boots, with --revoke from running sessions' files too
     ///
-    /// Running sessions keep what they already exported.
-    #[command(visible_alias = "rm")]
+    /// Running processes keep what they already exported.
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  keyfob secret delete openai-api-key\n  keyfob secret delete openai-api-key --revoke --wait --yes"
+    )]
     Delete(SecretDelete),
     /// Save all variables of a dotenv file as secrets: all of them or, with every problem told, none
     #[command(
@@ -263,6 +286,74 @@ pub struct SecretShow {
 }
 
 #[derive(Debug, Args)]
+pub struct SecretDeliveries {
+    #[command(flatten)]
+    pub secret: SecretName,
+    /// Only sessions that are alive
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Whether a change reaches running sessions, and how.
+#[derive(Debug, Args)]
+pub struct PushFlags {
+    /// Push the change into running sessions too
+    #[arg(long)]
+    pub push: bool,
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+#[derive(Debug, Args)]
+pub struct Pace {
+    /// Sessions that are told and have not answered, at the most (default: all at once)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_in_flight: Option<u32>,
+    /// Give a session up as unreachable when it has been silent for so long (default: 120)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3_600))]
+    pub patience: Option<u16>,
+    /// Wait until every session is through; fail if one does not have it
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "reach", required = true, multiple = false, args = ["secret", "environment", "session", "all"])]
+pub struct Push {
+    /// One secret, to the sessions in which it makes a difference
+    #[arg(long, value_name = "NAME")]
+    pub secret: Option<String>,
+    /// Everything, to the sessions of one environment
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Option<String>,
+    /// Everything, to one session
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// Everything, to every session
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub visibility: Visibility,
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// List rollouts, newest first
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one rollout: its sessions and how far they are
+    Show {
+        /// The rollout's id
+        id: String,
+        /// Wait until every session is through; fail if one does not have it
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 pub struct SecretEdit {
     #[command(flatten)]
     pub secret: SecretName,
@@ -281,6 +372,8 @@ pub struct SecretEdit {
     /// Derive the variable from the name again
     #[arg(long)]
     pub derive_variable: bool,
+    #[command(flatten)]
+    pub push: PushFlags,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +387,8 @@ pub struct SecretRotate {
     #[arg(long, conflicts_with = "expect")]
     pub force: bool,
     #[command(flatten)]
+    pub push: PushFlags,
+    #[command(flatten)]
     pub source: ValueSource,
 }
 
@@ -304,6 +399,11 @@ pub struct SecretDelete {
     /// Go on only if this is still the current version (default: the one found when the command starts)
     #[arg(long, value_name = "VERSION")]
     pub expect: Option<String>,
+    /// Take it out of running sessions' files now, and list those that may still hold it in memory
+    #[arg(long)]
+    pub revoke: bool,
+    #[command(flatten)]
+    pub push: PushFlags,
     #[command(flatten)]
     pub sure: Sure,
 }
@@ -475,6 +575,8 @@ pub enum Session {
         id: String,
     },
     /// Revoke a session: its VM is not trusted any more
+    ///
+    /// Its agent's stream is cut at once, and the agent wipes the session's files; what runs there keeps what it has exported.
     Revoke {
         /// The session's id
         id: String,

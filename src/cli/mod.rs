@@ -2,7 +2,7 @@
 //! code ([`failure`]).
 //!
 //! ```text
-//! argv -> args -> verb (secret, leaks, environment, session, user, audit, login) -> remote (connected, renewed) -> server
+//! argv -> args -> verb (secret, rollout, leaks, environment, session, user, audit, login) -> remote (connected, renewed) -> server
 //!                  │ values: input, from a prompt, a pipe or a file; sealed in remote
 //!                  └ results: views -> output
 //! ```
@@ -27,6 +27,7 @@ mod login;
 mod output;
 mod pages;
 mod remote;
+mod rollout;
 mod secret;
 mod session;
 #[cfg(all(feature = "agent", feature = "server"))]
@@ -34,7 +35,7 @@ mod stage;
 mod user;
 mod views;
 
-use args::{Audit, Cli, Format, Noun, Secret, Session, User};
+use args::{Audit, Cli, Format, Noun, Rollout, Secret, Session, User};
 use failure::{Done, Failure};
 use home::Home;
 use output::Out;
@@ -97,6 +98,7 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
                 Secret::Create(args) => secret::create(&remote, out, args).await?,
                 Secret::List(args) => secret::list(&remote, out, args).await?,
                 Secret::Show(args) => secret::show(&remote, out, args).await?,
+                Secret::Deliveries(args) => secret::deliveries(&remote, out, args).await?,
                 Secret::Edit(args) => secret::edit(&remote, out, args).await?,
                 Secret::Rotate(args) => secret::rotate(&remote, out, args).await?,
                 Secret::Delete(args) => secret::delete(&remote, out, args).await?,
@@ -104,6 +106,9 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
             }
         }
         Noun::Whoami => user::whoami(&connect(out).await?, out).await?,
+        Noun::Push(args) => rollout::push(&connect(out).await?, out, args).await?,
+        Noun::Rollout(Rollout::List) => rollout::list(&connect(out).await?, out).await?,
+        Noun::Rollout(Rollout::Show { id, wait }) => rollout::show(&connect(out).await?, out, &id, wait).await?,
         Noun::Preview(args) => secret::preview(&connect(out).await?, out, args).await?,
         Noun::Leaks(args) => {
             let filter = leaks::filter(&args)?;

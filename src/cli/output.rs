@@ -36,6 +36,13 @@ impl Out {
         self.raw(&text)
     }
 
+    /// One of many results for scripts, on a line of its own.
+    pub fn json_line(&self, result: &impl Serialize) -> Done {
+        let mut text = serde_json::to_vec(result).map_err(|e| Failure::local(format!("writing JSON: {e}")))?;
+        text.push(b'\n');
+        self.raw(&text)
+    }
+
     /// A result for people: columns under their heads.
     pub fn table<const N: usize>(&self, heads: [&str; N], rows: &[[String; N]]) -> Done {
         let text =

@@ -3,12 +3,14 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    args::{self, SecretCreate, SecretDelete, SecretEdit, SecretList, SecretRotate, SecretShow},
+    args::{
+        self, PushFlags, SecretCreate, SecretDelete, SecretDeliveries, SecretEdit, SecretList, SecretRotate, SecretShow,
+    },
     failure::{Done, Failure},
     input, leaks,
     output::Out,
     remote::Remote,
-    views,
+    rollout, views,
 };
 use crate::{
     domain::{
@@ -50,7 +52,7 @@ pub async fn create(remote: &Remote, out: &Out, args: SecretCreate) -> Done {
         })
         .await?
         .into_inner();
-    saved("created", reply.secret, reply.warnings, &told, out)
+    saved("created", reply.secret, reply.warnings, &told, "", out)
 }
 
 pub async fn list(remote: &Remote, out: &Out, args: SecretList) -> Done {
@@ -94,6 +96,7 @@ pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
                 ("leaks", leaks.iter().map(leaks::leak).collect::<Vec<Json>>().into()),
                 ("versions", found.versions.iter().map(views::secret_version).collect::<Vec<Json>>().into()),
                 ("deliveries", found.deliveries.iter().map(views::delivered).collect::<Vec<Json>>().into()),
+                ("receipts", views::receipts(&found.receipts.unwrap_or_default())),
             ],
         ));
     }
@@ -113,21 +116,47 @@ pub async fn show(remote: &Remote, out: &Out, args: SecretShow) -> Done {
         out.line("no session got it yet")?;
         return leaks::section(out, &secret, &leaks);
     }
-    let deliveries: Vec<_> = found
-        .deliveries
-        .iter()
-        .map(|d| {
-            [
-                d.session.clone(),
-                d.user.clone(),
-                views::short(&d.version),
-                views::short_time(&d.delivered_at),
-                views::yes_no(d.live),
-            ]
-        })
-        .collect();
-    out.table(["SESSION", "USER", "GOT VERSION", "AT", "LIVE"], &deliveries)?;
+    out.table(views::DELIVERY_HEADS, &found.deliveries.iter().map(views::delivery_row).collect::<Vec<_>>())?;
+    out.line("")?;
+    out.line(&views::receipts_line(&found.receipts.unwrap_or_default()))?;
     leaks::section(out, &secret, &leaks)
+}
+
+pub async fn deliveries(remote: &Remote, out: &Out, args: SecretDeliveries) -> Done {
+    let r#ref = Some(reference(&args.secret)?);
+    let (mut deliveries, mut page_token) = (Vec::new(), String::new());
+    let (receipts, version) = loop {
+        let request = v1::ListDeliveriesRequest { r#ref: r#ref.clone(), live: args.live, page_size: 1000, page_token };
+        let page = remote.secrets().list_deliveries(request).await.map_err(|e| not_found(e.into()))?.into_inner();
+        deliveries.extend(page.deliveries);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break (page.receipts.unwrap_or_default(), page.version);
+        }
+    };
+    if out.is_json() {
+        return out.json(&json!({
+            "version": version,
+            "receipts": views::receipts(&receipts),
+            "deliveries": deliveries.iter().map(views::delivered).collect::<Vec<_>>(),
+        }));
+    }
+    out.note(&format!("current version: {version}"));
+    if deliveries.is_empty() {
+        out.note("no session got it");
+    } else {
+        out.table(views::DELIVERY_HEADS, &deliveries.iter().map(views::delivery_row).collect::<Vec<_>>())?;
+    }
+    out.line(&views::receipts_line(&receipts))
+}
+
+/// What is asked of the server, where running sessions are meant too.
+fn push(flags: &PushFlags) -> Done<Option<v1::PushOptions>> {
+    let pace = &flags.pace;
+    if !flags.push && (pace.wait || pace.max_in_flight.is_some() || pace.patience.is_some()) {
+        return Err(Failure::usage("--wait, --max-in-flight and --patience go with --push"));
+    }
+    Ok(flags.push.then(|| rollout::options(pace)))
 }
 
 pub async fn edit(remote: &Remote, out: &Out, args: SecretEdit) -> Done {
@@ -149,9 +178,11 @@ pub async fn edit(remote: &Remote, out: &Out, args: SecretEdit) -> Done {
         description: args.description,
         auto_install,
         variable,
+        push: push(&args.push)?,
     };
     let reply = remote.secrets().update_secret(request).await.map_err(|e| not_found(e.into()))?.into_inner();
-    saved("changed", reply.secret, vec![], &[], out)
+    saved("changed", reply.secret, vec![], &[], &reply.rollout, out)?;
+    rollout::pushed(remote, out, &reply.rollout, &args.push).await
 }
 
 pub async fn rotate(remote: &Remote, out: &Out, args: SecretRotate) -> Done {
@@ -159,10 +190,9 @@ pub async fn rotate(remote: &Remote, out: &Out, args: SecretRotate) -> Done {
     let current = get(remote, &args.secret).await?.secret.unwrap_or_default();
     let expected_version =
         if args.force { String::new() } else { args.expect.unwrap_or_else(|| current.version.clone()) };
-    out.note(&format!(
-        "{} is ${} in sessions; they get the new value at their next boot",
-        current.name, current.variable
-    ));
+    let push = push(&args.push)?;
+    let when = if push.is_some() { "now" } else { "at their next boot" };
+    out.note(&format!("{} is ${} in sessions; they get the new value {when}", current.name, current.variable));
     let delivery = Delivery::from(current.delivery());
     let value = input::value(&args.source, &format!("New value of {} (not shown): ", current.name), true).await?;
     let as_file = format!("delete it and create it anew with --file: keyfob secret delete {}", current.name);
@@ -175,41 +205,58 @@ pub async fn rotate(remote: &Remote, out: &Out, args: SecretRotate) -> Done {
                 r#ref: Some(r#ref.clone()),
                 value: Some(sealer.seal(&value)?),
                 expected_version: expected_version.clone(),
+                push,
             };
             remote.secrets().rotate_secret(request).await
         })
         .await
         .map_err(not_found)?
         .into_inner();
-    saved("rotated", reply.secret, reply.warnings, &told, out)
+    saved("rotated", reply.secret, reply.warnings, &told, &reply.rollout, out)?;
+    rollout::pushed(remote, out, &reply.rollout, &args.push).await
 }
 
 pub async fn delete(remote: &Remote, out: &Out, args: SecretDelete) -> Done {
+    let flags = PushFlags { push: args.push.push || args.revoke, ..args.push };
+    let push = push(&flags)?;
     let r#ref = reference(&args.secret)?;
     let current = get(remote, &args.secret).await?.secret.unwrap_or_default();
     let what = format!(
-        "deleting the {} secret {} (${})",
+        "deleting the {} secret {} (${}){}",
         views::visibility(current.visibility()),
         current.name,
-        current.variable
+        current.variable,
+        if flags.push { " takes it out of running sessions, too" } else { "" }
     );
     input::confirm(&args.sure, out, &what).await?;
     let request = v1::DeleteSecretRequest {
         r#ref: Some(v1::SecretRef { id: current.id.clone(), ..r#ref }),
         expected_version: args.expect.unwrap_or_else(|| current.version.clone()),
+        push,
     };
     let reply = remote.secrets().delete_secret(request).await.map_err(|e| not_found(e.into()))?.into_inner();
     if out.is_json() {
-        return out.json(&json!({"id": current.id, "name": current.name, "live_sessions": reply.live_sessions}));
+        out.json(&json!({
+            "id": current.id,
+            "name": current.name,
+            "live_sessions": reply.live_sessions,
+            "holders": reply.holders.iter().map(views::delivered).collect::<Vec<_>>(),
+            "rollout": Some(&reply.rollout).filter(|id| !id.is_empty()),
+        }))?;
+        return rollout::pushed(remote, out, &reply.rollout, &flags).await;
     }
     out.line(&format!("deleted {}", current.name))?;
-    if reply.live_sessions > 0 {
-        out.note(&format!(
-            "{} live session(s) got it and keep it until they end: keyfob session list",
+    if reply.live_sessions > 0 && args.revoke {
+        out.line(&format!(
+            "{} live session(s) got it; what runs there may still hold it in memory:",
             reply.live_sessions
-        ));
+        ))?;
+        out.table(views::DELIVERY_HEADS, &reply.holders.iter().map(views::delivery_row).collect::<Vec<_>>())?;
+    } else if reply.live_sessions > 0 {
+        let until = if flags.push { "in memory until they end" } else { "until they end" };
+        out.note(&format!("{} live session(s) got it and keep it {until}: keyfob session list", reply.live_sessions));
     }
-    Ok(())
+    rollout::pushed(remote, out, &reply.rollout, &flags).await
 }
 
 pub async fn preview(remote: &Remote, out: &Out, args: args::Preview) -> Done {
@@ -268,7 +315,7 @@ pub fn said(flags: &args::Visibility) -> Done<v1::Visibility> {
     }
 }
 
-fn wanted(flags: &args::Visibility) -> v1::Visibility {
+pub fn wanted(flags: &args::Visibility) -> v1::Visibility {
     match (flags.private, flags.shared) {
         (true, _) => v1::Visibility::Private,
         (_, true) => v1::Visibility::Shared,
@@ -307,10 +354,19 @@ fn check(value: &Value, delivery: Delivery, as_file: &str, out: &Out, trimmed: b
     Ok(odd)
 }
 
-fn saved(done: &str, secret: Option<v1::Secret>, warnings: Vec<String>, told: &[&str], out: &Out) -> Done {
+fn saved(
+    done: &str,
+    secret: Option<v1::Secret>,
+    warnings: Vec<String>,
+    told: &[&str],
+    rollout: &str,
+    out: &Out,
+) -> Done {
     let secret = secret.unwrap_or_default();
     if out.is_json() {
-        return out.json(&views::with(views::secret(&secret), [("warnings", warnings.into())]));
+        let pushed = (!rollout.is_empty()).then(|| ("rollout", rollout.into()));
+        return out
+            .json(&views::with(views::secret(&secret), [("warnings", warnings.into())].into_iter().chain(pushed)));
     }
     let news: Vec<_> = warnings.iter().filter(|w| !told.contains(&w.as_str())).collect();
     news.iter().for_each(|warning| out.warn(warning));

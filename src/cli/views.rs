@@ -168,9 +168,131 @@ pub fn delivered(d: &v1::Delivered) -> Json {
         "session": d.session,
         "user": some(&d.user),
         "version": d.version,
+        "environment": some(&d.environment),
         "delivered_at": time(&d.delivered_at),
+        "installed_at": time(&d.installed_at),
+        "in_files": d.in_files,
         "live": d.live,
     })
+}
+
+pub const DELIVERY_HEADS: [&str; 8] =
+    ["SESSION", "USER", "ENVIRONMENT", "VERSION", "DELIVERED", "INSTALLED", "IN FILES", "LIVE"];
+
+pub fn delivery_row(d: &v1::Delivered) -> [String; 8] {
+    [
+        d.session.clone(),
+        d.user.clone(),
+        d.environment.clone(),
+        short(&d.version),
+        short_time(&d.delivered_at),
+        short_time(&d.installed_at),
+        yes_no(d.in_files),
+        yes_no(d.live),
+    ]
+}
+
+pub fn receipts(r: &v1::Receipts) -> Json {
+    json!({
+        "on_current": r.on_current,
+        "may_hold_older": r.may_hold_older,
+        "safe_to_revoke": r.safe_to_revoke,
+    })
+}
+
+/// In a sentence.
+pub fn receipts_line(r: &v1::Receipts) -> String {
+    let old = match r.may_hold_older {
+        0 => "no live session was given an older one, so old keys are safe to revoke".to_owned(),
+        n => format!(
+            "{n} live session(s) were given an older one and may hold it in memory, so old keys are still in use"
+        ),
+    };
+    format!("{} live session(s) have the current version in their files; {old}", r.on_current)
+}
+
+pub fn rollout_state(s: v1::RolloutState) -> &'static str {
+    s.to_domain().map_or("unknown", |state| state.as_str())
+}
+
+/// What a rollout pushes, in words.
+pub fn reach(r: &v1::Rollout) -> String {
+    match r.reach() {
+        v1::RolloutReach::Unspecified => "unknown".into(),
+        v1::RolloutReach::Secret if r.name.is_empty() => "a secret".into(),
+        v1::RolloutReach::Secret => format!("secret {}", r.name),
+        v1::RolloutReach::Environment => format!("environment {}", r.target),
+        v1::RolloutReach::Session => format!("session {}", r.target),
+        v1::RolloutReach::All => "everything".into(),
+    }
+}
+
+/// `12 installed, 1 failed`
+pub fn counts(r: &v1::Rollout) -> String {
+    let told: Vec<_> = r.counts.iter().map(|c| format!("{} {}", c.sessions, rollout_state(c.state()))).collect();
+    if told.is_empty() { "none concerned".into() } else { told.join(", ") }
+}
+
+pub fn rollout(r: &v1::Rollout) -> Json {
+    let counts: serde_json::Map<String, Json> =
+        r.counts.iter().map(|c| (rollout_state(c.state()).to_owned(), c.sessions.into())).collect();
+    json!({
+        "id": r.id,
+        "reach": match r.reach() {
+            v1::RolloutReach::Unspecified => "unknown",
+            v1::RolloutReach::Secret => "secret",
+            v1::RolloutReach::Environment => "environment",
+            v1::RolloutReach::Session => "session",
+            v1::RolloutReach::All => "all",
+        },
+        "target": some(&r.target),
+        "name": some(&r.name),
+        "created_by": r.created_by,
+        "created_at": time(&r.created_at),
+        "ended_at": time(&r.ended_at),
+        "max_in_flight": (r.max_in_flight != 0).then_some(r.max_in_flight),
+        "patience_seconds": r.patience_seconds,
+        "sessions": counts,
+    })
+}
+
+pub fn rollout_fields(r: &v1::Rollout) -> Vec<(&'static str, String)> {
+    vec![
+        ("rollout", r.id.clone()),
+        ("pushes", reach(r)),
+        ("created", by_at(&r.created_by, &r.created_at)),
+        ("ended", short_time(&r.ended_at)),
+        ("at once", if r.max_in_flight == 0 { "all".into() } else { r.max_in_flight.to_string() }),
+        ("patience", format!("{} s", r.patience_seconds)),
+        ("sessions", counts(r)),
+    ]
+}
+
+pub fn rollout_target(t: &v1::RolloutTarget) -> Json {
+    json!({
+        "session": t.session,
+        "user": some(&t.user),
+        "environment": t.environment,
+        "state": rollout_state(t.state()),
+        "reason": some(&t.reason),
+        "reason_hidden": t.reason_hidden,
+        "changed_at": time(&t.changed_at),
+    })
+}
+
+pub const TARGET_HEADS: [&str; 6] = ["SESSION", "USER", "ENVIRONMENT", "STATE", "SINCE", "REASON"];
+
+pub fn target_row(t: &v1::RolloutTarget) -> [String; 6] {
+    let reason =
+        if t.reason_hidden { "(may name a secret: the session's user sees it)".to_owned() } else { t.reason.clone() };
+    [
+        t.session.clone(),
+        t.user.clone(),
+        t.environment.clone(),
+        rollout_state(t.state()).into(),
+        short_time(&t.changed_at),
+        reason,
+    ]
 }
 
 pub fn preview_item(i: &v1::PreviewItem) -> Json {

@@ -17,6 +17,7 @@ pub mod redaction;
 pub mod report;
 pub mod reserved;
 pub mod resolve;
+pub mod rollout;
 pub mod suspicion;
 pub mod value;
 pub mod variable;

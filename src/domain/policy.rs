@@ -7,6 +7,7 @@
 use super::{
     identity::{Caller, Role},
     name::{Id, UserName},
+    rollout::Reach,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +15,8 @@ pub enum Action {
     BundleDeliver,
     /// Secrets by name, for one command.
     BundleDeliverNamed,
+    BundleWatch,
+    BundleAcknowledge,
     SecretCreate,
     SecretRead,
     SecretUpdate,
@@ -40,6 +43,8 @@ pub enum Action {
     UserUpdate,
     UserRemove,
     AuditRead,
+    RolloutCreate,
+    RolloutRead,
 }
 
 impl Action {
@@ -48,6 +53,8 @@ impl Action {
         match self {
             Self::BundleDeliver => "bundle.deliver",
             Self::BundleDeliverNamed => "bundle.deliver_named",
+            Self::BundleWatch => "bundle.watch",
+            Self::BundleAcknowledge => "bundle.acknowledge",
             Self::SecretCreate => "secret.create",
             Self::SecretRead => "secret.read",
             Self::SecretUpdate => "secret.update",
@@ -71,6 +78,8 @@ impl Action {
             Self::UserUpdate => "user.update",
             Self::UserRemove => "user.remove",
             Self::AuditRead => "audit.read",
+            Self::RolloutCreate => "rollout.create",
+            Self::RolloutRead => "rollout.read",
         }
     }
 }
@@ -100,6 +109,11 @@ pub enum Target {
     User {
         name: UserName,
     },
+    Rollout {
+        id: Id,
+        reach: Reach,
+        created_by: String,
+    },
 }
 
 impl Target {
@@ -112,6 +126,7 @@ impl Target {
             Self::Environment { name } => format!("environment/{name}"),
             Self::Session { id, .. } => format!("session/{id}"),
             Self::User { name } => format!("user/{name}"),
+            Self::Rollout { id, .. } => format!("rollout/{id}"),
         }
     }
 }
@@ -178,6 +193,10 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
         A::BundleDeliverNamed => match target {
             Target::Session { id, .. } if is_session(caller, id) => Allow,
             _ => Forbid("only a session's own agent fetches its secrets"),
+        },
+        A::BundleWatch | A::BundleAcknowledge => match target {
+            Target::Session { id, .. } if is_session(caller, id) => Allow,
+            _ => Forbid("only a session's own agent waits for pushes and answers them"),
         },
         A::SecretCreate if person => Allow,
         A::SecretCreate => Forbid("only members and admins keep secrets"),
@@ -280,6 +299,39 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
         A::UserInvite | A::UserUpdate | A::UserRemove => Forbid("only admins manage users"),
         A::AuditRead if admin => Allow,
         A::AuditRead => Forbid("only admins read the audit log"),
+        A::RolloutCreate => match target {
+            Target::Rollout { reach, .. } => push(caller, reach),
+            _ => Hide,
+        },
+        A::RolloutRead => match target {
+            Target::Organization if person || caller.role == Role::Operator => Allow,
+            Target::Rollout { .. } if admin || caller.role == Role::Operator => Allow,
+            Target::Rollout { created_by, .. } if person && *created_by == caller.identity.subject.to_string() => Allow,
+            _ => Hide,
+        },
+    }
+}
+
+/// Who may change a secret may push it.
+fn push(caller: &Caller, reach: &Reach) -> Verdict {
+    use Verdict::{Allow, Forbid, Hide};
+    let person = matches!(caller.role, Role::Member | Role::Admin);
+    match reach {
+        Reach::Secret { id, owner, created_by } => {
+            let secret = Target::Secret { id: id.clone(), owner: owner.clone(), created_by: created_by.clone() };
+            verdict(caller, Action::SecretRotate, &secret)
+        }
+        _ if caller.role == Role::Admin => Allow,
+        Reach::Session { user, .. } if person && caller.user() == user.as_ref() => Allow,
+        Reach::Session { .. } if matches!(caller.role, Role::Orchestrator | Role::Operator) => {
+            Forbid("a session is pushed to by its user, or by an admin")
+        }
+        Reach::Session { .. } => Hide,
+        Reach::Environment(_) if person || caller.role == Role::Orchestrator => {
+            Forbid("an environment reaches everyone's sessions; only admins push to it")
+        }
+        Reach::Environment(_) => Hide,
+        Reach::All => Forbid("only admins push to every session"),
     }
 }
 
@@ -327,6 +379,15 @@ mod tests {
         let org = || Target::Organization;
         let absent = || Target::Absent { label: "secret/x".into() };
         let env = || Target::Environment { name: "default".into() };
+        let rollout = |reach| Target::Rollout { id: Id::from_random([8; 16]), reach, created_by: "user/alice".into() };
+        let pushed = |owner: Option<&str>| {
+            rollout(Reach::Secret {
+                id: Id::from_random([9; 16]),
+                owner: owner.map(user),
+                created_by: "user/alice".into(),
+            })
+        };
+        let pushed_to = |id, of: Option<&str>| rollout(Reach::Session { id: Id::from_random(id), user: of.map(user) });
         use Action::*;
         for (action, what, target, expected) in [
             (BundleDeliver, "alice's session S1", session(S1, Some("alice")), "fffffa"),
@@ -377,6 +438,19 @@ mod tests {
             (UserUpdate, "bob", Target::User { name: user("bob") }, "ffafff"),
             (UserRemove, "bob", Target::User { name: user("bob") }, "ffafff"),
             (AuditRead, "the log", org(), "ffafff"),
+            (BundleWatch, "alice's session S1", session(S1, Some("alice")), "fffffa"),
+            (BundleWatch, "another session", session(S2, Some("alice")), "ffffff"),
+            (BundleAcknowledge, "alice's session S1", session(S1, Some("alice")), "fffffa"),
+            (RolloutCreate, "alice's private", pushed(Some("alice")), "a....."),
+            (RolloutCreate, "alice's shared", pushed(None), "afa..."),
+            (RolloutCreate, "alice's session S1", pushed_to(S1, Some("alice")), "a.aff."),
+            (RolloutCreate, "automation's", pushed_to(S2, None), "..aff."),
+            (RolloutCreate, "default", rollout(Reach::Environment("default".into())), "ffaf.."),
+            (RolloutCreate, "everything", rollout(Reach::All), "ffafff"),
+            (RolloutCreate, "nothing", absent(), "......"),
+            (RolloutRead, "the list", org(), "aaa.a."),
+            (RolloutRead, "alice's", rollout(Reach::All), "a.a.a."),
+            (RolloutRead, "nothing", absent(), "......"),
         ] {
             let found: String = callers()
                 .iter()

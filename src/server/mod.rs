@@ -1,5 +1,5 @@
 //! The control plane: `edge` (connections) -> `grpc` (decode, decide, act, encode) -> `store` (rows), with `vault`,
-//! `keyring` and `ca` beside it.
+//! `keyring` and `ca` beside it. What the store commits `streams` hears, who tells those that listen; `rollouts` drives pushes.
 
 pub mod ca;
 pub mod edge;
@@ -7,8 +7,10 @@ pub mod error;
 pub mod grpc;
 pub mod keyring;
 mod program;
+mod rollouts;
 mod serve;
 pub mod store;
+pub mod streams;
 pub mod vault;
 
 pub use program::{command, main};

@@ -281,7 +281,7 @@ fn run(command: Command) -> Result<(), String> {
         }
         Command::Backup { data, file } => {
             let keyring = data.existing()?;
-            let store = Store::open(&data.database(), Arc::new(keyring)).map_err(|e| e.to_string())?;
+            let store = Store::open(&data.database(), Arc::new(keyring), Box::new(drop)).map_err(|e| e.to_string())?;
             store.backup(&file).map_err(|e| e.to_string())
         }
     }

@@ -12,7 +12,9 @@ use super::{
     edge,
     grpc::{self, App},
     program::{Data, LISTENING, print, reachable},
+    rollouts,
     store::{Store, new_id},
+    streams::Streams,
 };
 use crate::{seal::RecipientKey, tls};
 
@@ -47,7 +49,11 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let data = &serve.data;
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
-    let store = Store::open(&data.database(), keyring).map_err(|e| e.to_string())?;
+    let streams = Streams::new();
+    let hearing = streams.clone();
+    let store = Store::open(&data.database(), keyring, Box::new(move |notices| hearing.hear(notices)))
+        .map_err(|e| e.to_string())?;
+    tokio::spawn(rollouts::drive(store.clone(), streams.clone()));
     let lives = Lives {
         session: Duration::minutes(serve.session_certificate_minutes.into()),
         user: Duration::hours(serve.user_certificate_hours.into()),
@@ -81,6 +87,7 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let certificates = watch_certificate(authority.clone(), names)?;
     let app = App {
         store,
+        streams: streams.clone(),
         authority,
         address,
         sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
@@ -105,6 +112,7 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
         shutdown.await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        streams.close(); // or they would be waited for
         tracing::info!("draining");
     })
     .await;

@@ -79,6 +79,41 @@ pub async fn the_doctor_agrees(kind: Kind) {
     assert_eq!(machine.ok("ls -d /run/keyfob-doctor* /etc/cron.d/keyfob* 2>/dev/null || true"), "");
 }
 
+/// The example's path unit wakes a service when a push has replaced the files, all of them.
+pub async fn a_service_hears_of_a_rotation(kind: Kind) {
+    let Some(tree) = tree() else { return };
+    alone();
+    let world = world().await;
+    let session = world.session("alice", "default").await;
+    const PATH: &str = include_str!("../../packaging/examples/reload-on-rotation.path");
+    const SERVICE: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nEnvironmentFile=/run/keyfob/env\n\
+                           ExecStart=/bin/sh -c 'printenv NEW_KEY >>/run/woken'\n";
+    const NOW: &str = "[Unit]\nWants=keyfob-reload.path\n";
+    let files = [
+        ("/etc/systemd/system/keyfob-reload.path", PATH),
+        ("/etc/systemd/system/keyfob-reload.service", SERVICE),
+        ("/etc/systemd/system/keyfob-ready.target.d/90-tests.conf", NOW),
+    ];
+    let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &files });
+    machine.wait_running();
+    assert_eq!(machine.ok("cat /run/woken 2>/dev/null || true"), "", "nothing has changed yet");
+    let secret = world.admin().create("new-key", v1::Visibility::Shared, b"first").await;
+    for value in ["first", "second"] {
+        if value == "second" {
+            let rotate = v1::RotateSecretRequest {
+                r#ref: Some(v1::SecretRef { id: secret.id.clone(), ..Default::default() }),
+                value: Some(crate::world::plain(value.as_bytes())),
+                ..Default::default()
+            };
+            world.admin().secrets().rotate_secret(rotate).await.expect("it is rotated");
+        }
+        let reach = v1::create_rollout_request::Reach::All(true);
+        let push = v1::CreateRolloutRequest { reach: Some(reach), options: None };
+        world.admin().rollouts().create_rollout(push).await.expect("it is pushed");
+        machine.ok(&format!("for i in $(seq 300); do grep -qx {value} /run/woken && exit 0; sleep 0.1; done; exit 1"));
+    }
+}
+
 /// Stopped, it wipes and unmounts; started again with a fresh join string, all is there again.
 pub async fn a_stopped_agent_leaves_nothing(kind: Kind) {
     let Some(tree) = tree() else { return };

@@ -4,6 +4,7 @@
 //! KEYFOB_ROLE="send native 1000 VALUE"   by that way; also syslog, stdout
 //! KEYFOB_ROLE="check VALUE"              prints one Summary per way, as JSON
 //! KEYFOB_ROLE="agent VALUE"              hands over the fingerprints of VALUE, prints what the redactor says
+//! KEYFOB_ROLE="scan PID VALUE"           how often VALUE stands in the memory of a process, and within how many bytes
 //! KEYFOB_ROLE="canary"                   proves that redaction works, as the agent does
 //! KEYFOB_ROLE="forge UNIT"               logs as another unit
 //! ```
@@ -14,7 +15,10 @@ use std::{
     io::{self, BufRead, BufReader, IoSlice, Write},
     os::{
         fd::AsRawFd,
-        unix::net::{UnixDatagram, UnixStream},
+        unix::{
+            fs::FileExt,
+            net::{UnixDatagram, UnixStream},
+        },
     },
     process::{Command, Stdio},
     sync::Arc,
@@ -60,12 +64,29 @@ pub fn play() {
         ["canary"] => {
             println!("CANARY {:?}", keyfob::agent::canary::journal(CANARY).map_err(|failed| failed.to_string()))
         }
+        ["scan", pid, value] => scan(pid, value.as_bytes()),
         ["forge", unit] => forge(unit).expect("anybody can log"),
         _ => panic!("no such role: {role}"),
     }
 }
 
-const CANARY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
+const CANARY: &str = "7f3a9c1e5b2d480691e06d5c4b3a2f18";
+
+fn scan(pid: &str, value: &[u8]) {
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("root reads it");
+    let mut found = Vec::new();
+    for mapping in std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("root reads it").lines() {
+        let (range, rest) = mapping.split_once(' ').expect("RANGE RIGHTS");
+        let (start, end) = range.split_once('-').expect("START-END");
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).expect("hex"));
+        let mut bytes = vec![0; (end - start) as usize];
+        if rest.starts_with('r') && memory.read_exact_at(&mut bytes, start).is_ok() {
+            found.extend(memchr::memmem::find_iter(&bytes, value).map(|at| start + at as u64));
+        }
+    }
+    let span = found.iter().max().unwrap_or(&0) - found.iter().min().unwrap_or(&0);
+    println!("SCAN {} {span}", found.len());
+}
 
 fn forge(unit: &str) -> io::Result<()> {
     let mut stream = UnixStream::connect(format!("{JOURNAL}stdout"))?;
@@ -239,6 +260,9 @@ fn agent(value: &str) {
         redaction.add("LOADED", "1", value.as_bytes());
         redaction.add("KEYFOB_CANARY", "", CANARY.as_bytes());
         let prints = Arc::new(redaction.encode());
+        // The agent's file, for who is started later.
+        std::fs::create_dir_all("/run/keyfob").expect("root may");
+        std::fs::write("/run/keyfob/fingerprints", &*prints).expect("root may");
         let (_set, receiver) = watch::channel(Some(prints.clone()));
         let (leaks, mut found) = mpsc::channel(16);
         let (state, mut states) = watch::channel(journal::State::default());

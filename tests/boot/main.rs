@@ -30,6 +30,7 @@ mod nspawn {
         enrolment::a_late_server_is_waited_for,
         enrolment::a_killed_agent_leaves_the_files,
         life::a_stopped_agent_leaves_nothing,
+        life::a_service_hears_of_a_rotation,
         life::without_secrets,
         life::the_doctor_agrees,
         life::no_login_comes_first,

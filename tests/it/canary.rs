@@ -17,7 +17,7 @@ use base64::{
 };
 use keyfob::{
     domain::{name::SecretName, variable::variable_of},
-    wire::v1::{self, Role, Visibility},
+    wire::v1::{self, Role, Visibility, create_rollout_request::Reach},
 };
 use memchr::memmem;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -399,6 +399,17 @@ async fn misplaced_by_grpc(by: &Api, canary: &Canary, said: &mut Said) {
         secrets.rotate_secret(RotateSecretRequest { r#ref: named(), value: Some(plain(canary.text.as_bytes())) });
         secrets.delete_secret(DeleteSecretRequest { r#ref: mine(), expected_version: text() });
         secrets.delete_secret(DeleteSecretRequest { r#ref: by_id() });
+        secrets.list_deliveries(ListDeliveriesRequest { r#ref: named() });
+        secrets.list_deliveries(ListDeliveriesRequest { r#ref: mine(), page_token: text() });
+        rollouts.create_rollout(CreateRolloutRequest { reach: named().map(Reach::Secret) });
+        rollouts.create_rollout(CreateRolloutRequest { reach: Some(Reach::Environment(text())) });
+        rollouts.create_rollout(CreateRolloutRequest { reach: Some(Reach::Session(text())) });
+        rollouts.get_rollout(GetRolloutRequest { id: text() });
+        rollouts.list_rollouts(ListRolloutsRequest { page_token: text() });
+        rollouts.list_rollout_targets(ListRolloutTargetsRequest { id: text() });
+        rollouts.watch_rollout(WatchRolloutRequest { id: text() });
+        bundle.watch(WatchRequest { instance: text().into_bytes() });
+        bundle.acknowledge(AcknowledgeRequest { error: text() });
         secrets.list_leaks(ListLeaksRequest { r#ref: named() });
         secrets.list_leaks(ListLeaksRequest { r#ref: by_id(), page_token: text() });
         secrets.preview_bundle(PreviewBundleRequest { user: text() });

@@ -162,7 +162,12 @@ impl Keeper {
                 version(secrets.create_secret(request).await?.into_inner().secret)
             }
             Change::Rotate(value) => {
-                let request = v1::RotateSecretRequest { r#ref: reference, value: Some(plain(value)), expected_version };
+                let request = v1::RotateSecretRequest {
+                    r#ref: reference,
+                    value: Some(plain(value)),
+                    expected_version,
+                    push: None,
+                };
                 version(secrets.rotate_secret(request).await?.into_inner().secret)
             }
             Change::Install(on) => {
@@ -171,7 +176,9 @@ impl Keeper {
                 version(secrets.update_secret(request).await?.into_inner().secret)
             }
             Change::Delete => {
-                secrets.delete_secret(v1::DeleteSecretRequest { r#ref: reference, expected_version }).await?;
+                secrets
+                    .delete_secret(v1::DeleteSecretRequest { r#ref: reference, expected_version, push: None })
+                    .await?;
                 String::new()
             }
         })

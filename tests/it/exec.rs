@@ -1,6 +1,6 @@
 //! `keyfob-agent exec` and `redact` without a terminal: what they mask, and that a command can't tell the difference otherwise.
 
-mod screen;
+pub mod screen;
 mod terminal;
 
 use std::{
@@ -62,7 +62,7 @@ impl Session {
         exec
     }
 
-    fn redact(&self) -> Command {
+    pub fn redact(&self) -> Command {
         let mut redact = Command::new(AGENT);
         redact.args(["redact", "--dir"]).arg(self.path("run"));
         redact
@@ -238,7 +238,7 @@ fn signals_are_passed_on() {
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2] {
         let name = signal.as_str().trim_start_matches("SIG");
         let script = format!("trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.01; done");
-        let mut child = started(&mut session.exec(&[], &["sh", "-c", &script]));
+        let mut child = started(&mut session.exec(&[], &["bash", "-c", &script]));
         let mut stdout = child.stdout.take().unwrap();
         read_until(&mut stdout, "ready\n");
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();

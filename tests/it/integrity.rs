@@ -316,7 +316,7 @@ impl Stage {
             r#ref: reference.clone(),
             auto_install,
             variable,
-            description: None,
+            ..Default::default()
         };
         match what {
             Rotated => {
@@ -1019,7 +1019,7 @@ async fn no_reply_contains_a_value() {
         alice,
         secrets,
         rotate_secret,
-        RotateSecretRequest { r#ref: reference(), value: given(), expected_version: "not this".into() }
+        RotateSecretRequest { r#ref: reference(), value: given(), expected_version: "not this".into(), push: None }
     ); // changed
     call!(
         alice,

@@ -44,7 +44,9 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         // Anybody may bring a token; this one is worth nothing.
         Call::EnrolmentEnrol => &[(Nothing, "uuuuuuuuu")],
         Call::EnrolmentRenew => &[(Nothing, "aaaaaauau")],
-        Call::BundleFetch | Call::BundleReport => &[(Nothing, "fffffaufu")],
+        Call::BundleFetch | Call::BundleReport | Call::BundleWatch | Call::BundleAcknowledge => {
+            &[(Nothing, "fffffaufu")]
+        }
         Call::BundleFetchNamed => {
             &[(Alices, "fffffaufu"), (AlicesShared, "fffffaufu"), (Deleted, "fffff.ufu"), (Absent, "fffff.ufu")]
         }
@@ -52,7 +54,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
         Call::SecretListSecrets | Call::SecretListLeaks => &[(Nothing, "aaa...uau")],
-        Call::SecretGetSecret => {
+        Call::SecretGetSecret | Call::SecretListDeliveries => {
             &[(Alices, "a.....u.u"), (AlicesShared, "aaa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")]
         }
         Call::SecretUpdateSecret | Call::SecretRotateSecret | Call::SecretDeleteSecret => {
@@ -72,6 +74,13 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::SessionGetSession => &[(Alices, "a.aaa.u.u"), (Absent, "......u.u")],
         Call::SessionEndSession => &[(Alices, "a.aaf.u.u"), (Absent, "......u.u")],
         Call::SessionRevokeSession => &[(Alices, "a.aaf.u.u"), (Absent, "......u.u")],
+        Call::RolloutCreateRollout => {
+            &[(Alices, "a.....u.u"), (AlicesShared, "afa...u.u"), (Deleted, "......u.u"), (Absent, "......u.u")]
+        }
+        Call::RolloutGetRollout | Call::RolloutListRolloutTargets | Call::RolloutWatchRollout => {
+            &[(Alices, "a.a.a.u.u"), (Absent, "......u.u")]
+        }
+        Call::RolloutListRollouts => &[(Nothing, "aaa.a.uau")],
         Call::UserWhoAmI => &[(Nothing, "aaaaaauau")],
         Call::UserListUsers => &[(Nothing, "aaafffuau")],
         Call::UserInviteUser => &[(Nothing, "ffafffuau")],
@@ -205,6 +214,14 @@ async fn target(world: &World, alice: &Api, call: Call, on: On) -> String {
             world.invite(&name, Role::Member).await;
             name
         }
+        (Call::RolloutGetRollout | Call::RolloutListRolloutTargets | Call::RolloutWatchRollout, On::Alices) => {
+            let secret = alice.create(&unique(), Visibility::Private, b"a value of alice").await;
+            let reach =
+                v1::create_rollout_request::Reach::Secret(v1::SecretRef { id: secret.id, ..Default::default() });
+            let request = v1::CreateRolloutRequest { reach: Some(reach), options: None };
+            let made = alice.rollouts().create_rollout(request).await.expect("alice pushes").into_inner();
+            made.rollout.expect("a rollout").id
+        }
         // Named, not by id.
         (Call::BundleFetchNamed, On::Alices) => {
             alice.create(&unique(), Visibility::Private, b"a value of alice").await.name
@@ -302,6 +319,29 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         Call::SecretDeleteSecret => {
             by.secrets().delete_secret(v1::DeleteSecretRequest { r#ref, ..Default::default() }).await.map(drop)
         }
+        Call::BundleWatch => {
+            let instance = (keyfob_unique() as u128).to_le_bytes().to_vec();
+            by.bundle().watch(v1::WatchRequest { sequence: 0, instance, attempt: 1 }).await.map(drop)
+        }
+        Call::BundleAcknowledge => {
+            let request = v1::AcknowledgeRequest { error: "no room".into(), ..Default::default() };
+            by.bundle().acknowledge(request).await.map(drop)
+        }
+        Call::SecretListDeliveries => {
+            by.secrets().list_deliveries(v1::ListDeliveriesRequest { r#ref, ..Default::default() }).await.map(drop)
+        }
+        Call::RolloutCreateRollout => {
+            let reach = v1::create_rollout_request::Reach::Secret(r#ref.expect("made above"));
+            by.rollouts().create_rollout(v1::CreateRolloutRequest { reach: Some(reach), options: None }).await.map(drop)
+        }
+        Call::RolloutGetRollout => by.rollouts().get_rollout(v1::GetRolloutRequest { id }).await.map(drop),
+        Call::RolloutListRollouts => by.rollouts().list_rollouts(v1::ListRolloutsRequest::default()).await.map(drop),
+        Call::RolloutListRolloutTargets => by
+            .rollouts()
+            .list_rollout_targets(v1::ListRolloutTargetsRequest { id, ..Default::default() })
+            .await
+            .map(drop),
+        Call::RolloutWatchRollout => by.rollouts().watch_rollout(v1::WatchRolloutRequest { id }).await.map(drop),
         Call::SecretListLeaks => by.secrets().list_leaks(v1::ListLeaksRequest::default()).await.map(drop),
         Call::SecretPreviewBundle => {
             by.secrets().preview_bundle(v1::PreviewBundleRequest { user: name, ..Default::default() }).await.map(drop)

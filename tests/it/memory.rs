@@ -4,8 +4,9 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufRead, Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::FileExt,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,10 @@ use keyfob::{
     wire::v1::{self, Role, Visibility},
 };
 
-use crate::world::{AgentRun, World, enrol_session};
+use crate::{
+    exec::{Session, screen::Screen},
+    world::{AgentRun, World, enrol_session},
+};
 
 /// What is searched for, by what it is.
 type Needles = Vec<(String, Vec<u8>)>;
@@ -37,10 +41,36 @@ fn encoded(name: &str, value: &[u8]) -> Needles {
     forms.zip(0..).flat_map(|(form, i)| windows(&format!("{name} encoded {i}"), form.as_bytes())).collect()
 }
 
-/// How often each needle stands in the memory of a process. Mappings that can't be read (memfd_secret) hold what they hide.
+/// How often each needle stands in the memory of a process.
 fn scan(pid: u32, needles: &Needles) -> BTreeMap<String, usize> {
-    let memory = File::open(format!("/proc/{pid}/mem")).expect("tests of memory run as root");
     let mut hits = BTreeMap::new();
+    read_memory(pid, |mapping, _, bytes| {
+        for (name, needle) in needles {
+            let found = find_all(bytes, needle);
+            if found > 0 {
+                *hits.entry(format!("{name} in {}", mapping.rsplit(' ').next().unwrap_or_default())).or_default() +=
+                    found;
+            }
+        }
+    });
+    hits
+}
+
+/// Where they stand, from the lowest.
+fn places(pid: u32, needles: &Needles) -> Vec<u64> {
+    let mut places = Vec::new();
+    read_memory(pid, |_, start, bytes| {
+        for (_, needle) in needles {
+            places.extend(memchr::memmem::find_iter(bytes, needle).map(|at| start + at as u64));
+        }
+    });
+    places.sort_unstable();
+    places
+}
+
+/// Each mapping, where it starts and what is in it. Those that can't be read (memfd_secret) hold what they hide.
+fn read_memory(pid: u32, mut look: impl FnMut(&str, u64, &[u8])) {
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("tests of memory run as root");
     for mapping in fs::read_to_string(format!("/proc/{pid}/maps")).expect("our own child").lines() {
         let mut fields = mapping.split_whitespace();
         let (range, rights) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -49,18 +79,10 @@ fn scan(pid: u32, needles: &Needles) -> BTreeMap<String, usize> {
             .map(|(a, b)| (u64::from_str_radix(a, 16).unwrap(), u64::from_str_radix(b, 16).unwrap()))
             .unwrap();
         let mut bytes = vec![0; (end - start) as usize];
-        if !rights.starts_with('r') || memory.read_exact_at(&mut bytes, start).is_err() {
-            continue;
-        }
-        for (name, needle) in needles {
-            let found = find_all(&bytes, needle);
-            if found > 0 {
-                *hits.entry(format!("{name} in {}", mapping.rsplit(' ').next().unwrap_or_default())).or_default() +=
-                    found;
-            }
+        if rights.starts_with('r') && memory.read_exact_at(&mut bytes, start).is_ok() {
+            look(mapping, start, &bytes);
         }
     }
-    hits
 }
 
 fn find_all(haystack: &[u8], needle: &[u8]) -> usize {
@@ -110,7 +132,6 @@ async fn agent_and_server_keep_no_copy() {
         alice.run_with(&arguments, value).ok();
     }
     let mut needles: Needles = values.iter().flat_map(|(name, value)| windows(name, value)).collect();
-    needles.extend(values.iter().flat_map(|(name, value)| encoded(name, value)));
     let server = world.server_pid();
     assert_eq!(scan(server, &needles), BTreeMap::new(), "server, after creates by CLI");
 
@@ -127,6 +148,8 @@ async fn agent_and_server_keep_no_copy() {
     wait_for(|| agent.dir.join("manifest.json").exists());
     assert_eq!(agent.environ()["SHORT_0"], values[0].1);
     assert_eq!(scan(agent.child.id(), &needles), BTreeMap::new(), "agent, files in place");
+    let made_of_them: Needles = values.iter().flat_map(|(name, value)| encoded(name, value)).collect();
+    assert_eq!(scan(agent.child.id(), &made_of_them), BTreeMap::new(), "agent, forms of values");
     wait_for(|| scan(server, &needles).is_empty()); // after a fetch, and when that connection has been closed
     for file in ["environ", "cmdline"] {
         let bytes = fs::read(format!("/proc/{}/{file}", agent.child.id())).unwrap();
@@ -202,12 +225,12 @@ fn fingerprints_leave_no_copy_of_what_they_were_made_of() {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "memory::fingerprints_leave_no_copy_of_what_they_were_made_of", "--nocapture"])
             .env(HOLDER, hold)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         child.stdin.as_mut().unwrap().write_all(&values).unwrap();
-        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.is_ok_and(|line| line.contains("holding"))), "{hold}");
         let hits = scan(child.id(), &needles);
         drop(child.stdin.take());
@@ -233,6 +256,110 @@ fn holder(values_too: bool) {
     writeln!(std::io::stdout(), "holding").unwrap();
     let _ = stdin.read(&mut [0]);
     drop((redactor, values));
+}
+
+/// What filters a log holds fingerprints, and of what goes through it only what is in its buffers at that moment.
+#[test]
+fn what_filters_keeps_no_copy() {
+    if !as_root() {
+        return;
+    }
+    let values: Vec<(String, String)> = [64, 64, 300, 2_048, 8_000]
+        .iter()
+        .enumerate()
+        .map(|(i, len)| (format!("VALUE_{i}"), String::from_utf8(text(*len)).unwrap()))
+        .collect();
+    let pairs: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let session = Session::new(&pairs);
+    let needles: Needles = values.iter().flat_map(|(name, value)| windows(name, value.as_bytes())).collect();
+    // Once more for each line that it is told; at last without an end.
+    let print = "for i in 0 1 2 3 4; do n=VALUE_$i; printf 'a %s z\\n' \"${!n}\"; done";
+    // A stream's last bytes are needed for what comes next, so what ends it holds no value.
+    let script =
+        format!("while read line; do {print}; printf '%01000d\\nprinted\\n' 0; done; while :; do {print}; done");
+    let command = ["bash", "-c", &script];
+
+    let mut exec = session.exec(&[], &command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(exec.stdout.take().unwrap());
+    let mut stdin = exec.stdin.take().unwrap();
+    for _ in 0..20 {
+        stdin.write_all(b"again\n").unwrap();
+        let mut line = String::new();
+        while line != "printed\n" {
+            line.clear();
+            stdout.read_line(&mut line).unwrap();
+        }
+    }
+    let outer = exec.id();
+    wait_for(|| scan(outer, &needles).is_empty()); // as soon as it waits for more
+    assert_eq!(scan(children(outer)[0], &needles).len(), needles.len(), "the command, which has them");
+    drop(stdin);
+    // Nobody reads: it stands in the midst of a write.
+    blocked(outer);
+    within_a_buffer(outer, &needles);
+    exec.kill().unwrap();
+    exec.wait().unwrap();
+
+    let lines: String = values.iter().map(|(_, value)| format!("a {value} z\n")).collect();
+    let mut redact = session.redact().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = redact.stdin.take().unwrap();
+    let mut stdout = BufReader::new(redact.stdout.take().unwrap());
+    for _ in 0..20 {
+        stdin.write_all(format!("{lines}{:01000}\nprinted\n", 0).as_bytes()).unwrap();
+        let mut line = String::new();
+        while line != "printed\n" {
+            line.clear();
+            stdout.read_line(&mut line).unwrap();
+        }
+    }
+    wait_for(|| scan(redact.id(), &needles).is_empty());
+    let feeding = std::thread::spawn(move || while stdin.write_all(lines.as_bytes()).is_ok() {});
+    blocked(redact.id());
+    within_a_buffer(redact.id(), &needles);
+    redact.kill().unwrap();
+    redact.wait().unwrap();
+    feeding.join().unwrap();
+
+    let dir = session.run_dir();
+    let words = [crate::world::AGENT, "exec", "--dir", &dir, "--"];
+    let mut screen = Screen::start(&[&words[..], &command].concat());
+    for _ in 0..20 {
+        screen.send("again\r");
+        screen.wait_for("printed\r\n");
+    }
+    let outer = screen.child.id();
+    let [monitor] = children(outer)[..] else { panic!("one child") };
+    wait_for(|| scan(outer, &needles).is_empty());
+    assert_eq!(scan(monitor, &needles), BTreeMap::new(), "the monitor");
+    assert_eq!(scan(children(monitor)[0], &needles).len(), needles.len(), "the command, which has them");
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("our own child");
+    all.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Until one of its threads waits for a pipe to be read.
+fn blocked(pid: u32) {
+    wait_for(|| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("our own child");
+        threads.flatten().any(|thread| {
+            // The call's number comes first, then its arguments.
+            fs::read_to_string(thread.path().join("syscall")).is_ok_and(|call| call.starts_with(WRITE))
+        })
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+const WRITE: &str = "1 ";
+#[cfg(not(target_arch = "x86_64"))]
+const WRITE: &str = "64 ";
+
+/// All copies are within the length of one buffer.
+fn within_a_buffer(pid: u32, needles: &Needles) {
+    let places = places(pid, needles);
+    let (first, last) = (places.first().expect("what is being written"), places.last().expect("as above"));
+    assert!(last - first <= 256 * 1024, "{} copies from {first:x} to {last:x}", places.len());
 }
 
 /// The search finds what is there: a process that holds the same values.

@@ -64,6 +64,7 @@ services! {
     sessions: session_service_client::SessionServiceClient,
     users: user_service_client::UserServiceClient,
     audit: audit_service_client::AuditServiceClient,
+    rollouts: rollout_service_client::RolloutServiceClient,
 }
 
 impl World {

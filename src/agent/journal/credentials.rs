@@ -297,45 +297,47 @@ const SEEN: usize = 1024;
 const FRESH: Duration = Duration::from_secs(5);
 
 impl Seen {
-    /// After a message of it went up.
+    /// Looks, if that is not long known. To be done once a message has gone up, which can't wait.
     pub fn note(&mut self, pid: i32) {
-        if self.0.get(&pid).is_some_and(|(when, _)| when.elapsed() < FRESH) {
-            return;
+        if self.0.get(&pid).is_none_or(|(when, _)| when.elapsed() >= FRESH) {
+            self.note_anew(pid);
         }
+    }
+
+    pub fn note_anew(&mut self, pid: i32) {
         if self.0.len() >= SEEN {
             let mut ages: Vec<Instant> = self.0.values().map(|(when, _)| *when).collect();
             ages.sort();
             let middle = ages[SEEN / 2];
             self.0.retain(|_, (when, _)| *when > middle);
         }
-        if let Some(cgroup) = cgroup_of(pid) {
+        // What systemd has just forked is not yet where it belongs.
+        if let Some(cgroup) = cgroup_of(pid).filter(|cgroup| cgroup != "/init.scope" || pid == 1) {
             self.0.insert(pid, (Instant::now(), cgroup));
         }
     }
 
+    /// Where that one is, or was last seen.
     pub fn of(&self, pid: i32) -> Option<&str> {
         self.0.get(&pid).map(|(_, cgroup)| cgroup.as_str())
     }
 }
 
 /// The cgroup that a process belongs to, in systemd's hierarchy.
-pub fn cgroup_of(pid: i32) -> Option<String> {
+fn cgroup_of(pid: i32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = path_in(&text);
     (!path.is_empty() && path != "/").then(|| path.to_owned())
 }
 
-/// The unit that a process belongs to, of the system's or its user's systemd; empty if it is in none, or gone.
-pub fn unit_of(pid: i32) -> String {
-    cgroup_of(pid).map(|path| unit_in(&path).to_owned()).unwrap_or_default()
-}
-
-/// In the hierarchy of that name, or in the unified one.
+/// In the unified hierarchy, or in that of systemd's name; the root of one says nothing (a container's may stand beside it).
 fn path_in(text: &str) -> &str {
-    let named = text.lines().find_map(|line| Some(line.split_once(":name=systemd:")?.1));
-    named.or_else(|| text.lines().find_map(|line| line.strip_prefix("0::"))).unwrap_or_default()
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let named = || text.lines().find_map(|line| Some(line.split_once(":name=systemd:")?.1));
+    if unified == "/" { named().unwrap_or(unified) } else { unified }
 }
 
+/// The unit of a path: the system's, or its user's.
 pub fn unit_in(path: &str) -> &str {
     const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
     path.rsplit('/').find(|part| KINDS.iter().any(|kind| part.ends_with(kind))).unwrap_or_default()
@@ -357,13 +359,15 @@ mod tests {
             ("0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope"),
             ("0::/\n", ""),
             ("0::/keyfob-gone\n", ""),
-            ("1:name=systemd:/system.slice/cron.service\n0::/x/other.service\n", "cron.service"),
+            ("1:name=systemd:/system.slice/cron.service\n0::/\n", "cron.service"),
+            ("9:name=systemd:/\n0::/system.slice/cron.service\n", "cron.service"),
+            ("1:name=systemd:/system.slice/cron.service\n", "cron.service"),
             ("5:cpu:/a.service\n0::/system.slice/b.service\n", "b.service"),
             ("", ""),
         ] {
             assert_eq!(unit_in(path_in(text)), unit, "{text:?}");
         }
-        assert_eq!((unit_of(0), unit_of(-1), unit_of(i32::MAX)), Default::default());
+        assert_eq!((cgroup_of(0), cgroup_of(-1), cgroup_of(i32::MAX)), (None, None, None));
     }
 
     #[test]

@@ -70,7 +70,10 @@ use self::{
 };
 pub use super::leaks::Leak;
 use super::{config::JournalMode, leaks::Ledger, packet, runtime_dir::FINGERPRINTS};
-use crate::domain::redaction::{Hits, Redaction, Redactor};
+use crate::{
+    domain::redaction::{Hits, Redaction, Redactor},
+    harden,
+};
 
 const JOURNAL: &str = "/run/systemd/journal";
 const RUNTIME: &str = "/run/keyfob-redact";
@@ -228,6 +231,7 @@ pub fn main(services: bool, configured: JournalMode, dir: &Path) -> ExitCode {
             sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("not wanted: redact.journal in agent.toml")]);
         return ExitCode::from(OFF);
     }
+    harden::harden();
     let deaths = Path::new(RUNTIME).join(if services { "services-starts" } else { "starts" });
     match Forwarder::new(mode, Path::new(JOURNAL), Path::new(RUNTIME), dir, count(&deaths)) {
         Ok(mut forwarder) => {
@@ -541,7 +545,7 @@ impl Forwarder {
             if self.streams.len() >= STREAMS {
                 continue; // as journald would
             }
-            let Ok(connection) = Connection::accepted(client) else { continue };
+            let Ok(connection) = Connection::accepted(client, &mut self.tools) else { continue };
             let number = self.next;
             self.next += 1;
             if watch(&self.epoll, connection.client.as_fd(), Who::Stream(number)).is_ok() {

@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Tools,
-    credentials::{Origin, Sender, cgroup_of, unit_in},
+    credentials::{Origin, Sender, unit_in},
 };
 use crate::domain::redaction::{self, Mode};
 
@@ -68,6 +68,8 @@ pub struct Connection {
     /// Who wrote last, and where that process was then.
     writer: Sender,
     cgroup: Option<String>,
+    /// Where the one who connected was: it is its child's too, which wrote a line and was gone before it was looked for.
+    home: Option<String>,
     /// It has printed something.
     begun: bool,
     engine: Option<(u64, redaction::Stream)>,
@@ -87,10 +89,11 @@ struct Pending {
 }
 
 impl Connection {
-    pub fn accepted(client: OwnedFd) -> nix::Result<Self> {
+    pub fn accepted(client: OwnedFd, tools: &mut Tools) -> nix::Result<Self> {
         setsockopt(&client, sockopt::PassCred, &true)?;
         shutdown(client.as_raw_fd(), Shutdown::Write)?;
         let peer: Sender = getsockopt(&client, sockopt::PeerCredentials)?.into();
+        tools.seen.note(peer.pid);
         Ok(Self {
             client,
             upstream: None,
@@ -99,7 +102,8 @@ impl Connection {
             hash: 0,
             peer,
             writer: peer,
-            cgroup: cgroup_of(peer.pid),
+            cgroup: tools.seen.of(peer.pid).map(str::to_owned),
+            home: None,
             begun: false,
             engine: None,
             pending: None,
@@ -110,7 +114,7 @@ impl Connection {
 
     /// What another process of ours has left, with what it knew of it.
     pub fn restored(client: OwnedFd, upstream: OwnedFd, known: &[u8], tools: &mut Tools) -> Option<Self> {
-        let mut connection = Self::accepted(client).ok()?;
+        let mut connection = Self::accepted(client, tools).ok()?;
         let (untaken, known) = known.split_first_chunk::<8>()?;
         let (hash, header) = known.split_first_chunk::<8>()?;
         let untaken = usize::try_from(u64::from_be_bytes(*untaken)).ok().filter(|n| *n <= LONGEST_HEADER)?;
@@ -227,8 +231,12 @@ impl Connection {
         };
         self.unfinished = None;
         if !self.begun || writer.pid != self.writer.pid {
-            // Started by systemd, it may have connected before it was where it belongs.
-            self.cgroup = cgroup_of(writer.pid).or(self.cgroup.take().filter(|_| writer.pid == self.writer.pid));
+            tools.seen.note_anew(writer.pid);
+            self.cgroup = tools.seen.of(writer.pid).map(str::to_owned);
+            if writer.pid != self.peer.pid {
+                tools.seen.note(self.peer.pid);
+            }
+            self.home = tools.seen.of(self.peer.pid).map(str::to_owned).or(self.home.take());
             self.begun = true;
         }
         self.writer = writer;
@@ -251,7 +259,7 @@ impl Connection {
     }
 
     fn origin(&self) -> Origin<'_> {
-        Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) }
+        Origin { cgroup: self.cgroup.as_deref().or(self.home.as_deref()), unit: unit_line(&self.header) }
     }
 
     fn holds(&self) -> bool {
@@ -278,7 +286,7 @@ impl Connection {
 
     /// Sends what is pending; once it has gone, takes it out of the client's socket.
     fn flush(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {
-        let origin = Origin { cgroup: self.cgroup.as_deref(), unit: unit_line(&self.header) };
+        let origin = Origin { cgroup: self.cgroup.as_deref().or(self.home.as_deref()), unit: unit_line(&self.header) };
         let (Some(pending), Some(upstream)) = (&mut self.pending, &self.upstream) else { return Turn::More };
         while pending.sent < pending.bytes.len() {
             let rest = &pending.bytes[pending.sent..];
@@ -318,7 +326,7 @@ impl Connection {
 
     fn counted(&self, tools: &mut Tools) {
         if !tools.hits.is_empty() {
-            let unit = match self.cgroup.as_deref().map(unit_in) {
+            let unit = match self.origin().cgroup.map(unit_in) {
                 None | Some("") => String::from_utf8_lossy(unit_line(&self.header)).into_owned(),
                 Some(unit) => unit.to_owned(),
             };

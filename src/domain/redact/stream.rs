@@ -64,13 +64,16 @@ impl Stream {
     pub fn holds(&self) -> bool {
         let limit = self.limit_when_idle();
         let whole = self.pending.union_from(0).is_some_and(|(union, _)| union.end <= limit);
-        whole || self.pending.next_stop(limit) > self.pending.released
+        let in_vain = self.raw.waits_in_vain() || self.views.iter().any(View::waits_in_vain);
+        whole || in_vain || self.pending.next_stop(limit) > self.pending.released
     }
 
     /// Nothing has come for a while: lets out all but what a window speaks for. It is remembered, so that the rest of a
     /// pattern is masked when it comes too late.
     pub fn idle(&mut self, finder: &Finder, sink: &mut impl Sink) {
         let limit = self.limit_when_idle();
+        self.raw.idle();
+        self.views.iter_mut().for_each(View::idle);
         self.pending.release(limit, &self.raw.with(&[]), sink);
         self.raw.settle(finder, self.pending.released, &[]);
     }
@@ -86,7 +89,9 @@ impl Stream {
 
     fn limit_when_idle(&self) -> u64 {
         let end = self.raw.end();
-        self.views.iter().fold(self.raw.undecided(end), |limit, view| limit.min(view.undecided(end)))
+        self.views
+            .iter()
+            .fold(self.raw.undecided_when_idle(end), |limit, view| limit.min(view.undecided_when_idle(end)))
     }
 }
 

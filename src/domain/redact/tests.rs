@@ -201,3 +201,24 @@ fn all_that_the_reference_finds_is_masked_however_the_text_is_cut() {
         }
     }
 }
+
+/// A value whose longer form begins in the same way, and then a prompt that waits for an answer.
+#[test]
+fn idling_lets_out_what_follows_a_value() {
+    let case = Case::new(&[(b"region-of-it'rest", 0..12), (b"region-of-it'\"'\"'rest", 0..12)]);
+    let finder = Finder::new(&case.fingerprints);
+    for mode in [Mode::Lines, Mode::Terminal] {
+        for (text, expected) in [
+            ("x region-of-it'rest", "x <0>"),
+            ("x region-of-it'rest\nName? ", "x <0>\nName? "),
+            ("x region-of-it'\"'\"'rest\nName? ", "x <1>\nName? "),
+        ] {
+            let (mut stream, mut out) = (Stream::new(mode), Out::default());
+            stream.push(&finder, text.as_bytes(), &mut out);
+            while stream.holds() {
+                stream.idle(&finder, &mut out);
+            }
+            assert_eq!(String::from_utf8_lossy(&out.0), expected, "{mode:?}");
+        }
+    }
+}

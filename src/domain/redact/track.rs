@@ -50,9 +50,12 @@ struct Young {
 }
 
 struct Live {
+    window: u64,
     span: Span,
     from: u64,
     pattern: u32,
+    /// A shorter pattern was found by the same window: mostly another form of the same.
+    explained: bool,
     /// There was no budget left for a MAC.
     unchecked: bool,
 }
@@ -100,13 +103,15 @@ impl Track {
                 *spent += if unchecked { 0 } else { u64::from(p.len) };
                 (*soonest, *oldest) =
                     if live.is_empty() { (end, start) } else { (end.min(*soonest), start.min(*oldest)) };
-                live.push(Live { span: first.span, from: first.from, pattern: first.pattern, unchecked });
+                let Young { window, span, from, pattern } = *first;
+                live.push(Live { window, span, from, pattern, explained: false, unchecked });
             }
             young.pop_front();
         }
         if live.is_empty() || *soonest > text.end() {
             return;
         }
+        let mut windows = Vec::new();
         live.retain(|l| {
             if l.span.end > text.end() {
                 return true;
@@ -114,9 +119,11 @@ impl Track {
             let there = || tables.key.mac(text.parts(l.span.start, l.span.end)) == tables.pattern(l.pattern).mac;
             if l.unchecked || there() {
                 found.push(Span { start: l.span.start.max(l.from), ..l.span });
+                windows.push(l.window);
             }
             false
         });
+        live.iter_mut().for_each(|l| l.explained |= windows.contains(&l.window));
         *soonest = live.iter().map(|l| l.span.end).min().unwrap_or(0);
         *oldest = live.iter().map(|l| l.span.start).min().unwrap_or(0);
     }
@@ -131,6 +138,25 @@ impl Track {
         let young = self.young.iter().map(|y| y.span.start).min().unwrap_or(end);
         let live = if self.live.is_empty() { end } else { self.oldest };
         end.min(young).min(live)
+    }
+
+    /// As [`Self::undecided`], once what is explained by what was found is given up.
+    pub fn undecided_when_idle(&self, end: u64) -> u64 {
+        let young = self.young.iter().map(|y| y.span.start);
+        young.chain(self.live.iter().filter(|l| !l.explained).map(|l| l.span.start)).fold(end, u64::min)
+    }
+
+    /// Whether [`Self::idle`] would give something up.
+    pub fn waits_in_vain(&self) -> bool {
+        self.live.iter().any(|l| l.explained)
+    }
+
+    /// Nothing has come for a while: what was found is taken for all that there was. Else whatever follows a value would wait
+    /// for a longer form of it, which that is not.
+    pub fn idle(&mut self) {
+        self.live.retain(|l| !l.explained);
+        self.soonest = self.live.iter().map(|l| l.span.end).min().unwrap_or(0);
+        self.oldest = self.live.iter().map(|l| l.span.start).min().unwrap_or(0);
     }
 
     pub fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {

@@ -89,10 +89,18 @@ impl View {
     }
 
     /// Where in the raw text something starts that a window speaks for; else `end`.
-    pub fn undecided(&self, end: u64) -> u64 {
+    pub fn undecided_when_idle(&self, end: u64) -> u64 {
         let own = self.track.end();
-        let first = self.track.undecided(own);
+        let first = self.track.undecided_when_idle(own);
         if first < own { self.place(first) } else { end }
+    }
+
+    pub fn waits_in_vain(&self) -> bool {
+        self.track.waits_in_vain()
+    }
+
+    pub fn idle(&mut self) {
+        self.track.idle();
     }
 
     fn place(&self, at: u64) -> u64 {

@@ -242,7 +242,8 @@ impl Edge {
     {
         let mut stopping = self.stopping.clone();
         let greeted = tokio::select! {
-            greeted = self.greet(tcp, address, &mut slot) => greeted,
+            // On the heap, and gone when it is done: a connection is a greeting for a moment, and idle for hours.
+            greeted = Box::pin(self.greet(tcp, address, &mut slot)) => greeted,
             _ = stopping.wait_for(|stop| *stop) => None, // nothing was asked yet, so nothing is lost
         };
         if let Some((io, peer)) = greeted {

@@ -8,22 +8,25 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{App, convert::detail, credential, report};
+use super::{App, convert::detail, credential, report, watch};
 use crate::{
     domain::{
         identity::{Caller, Identity, Subject},
         name::{Id, OrgName, SecretName},
         policy::{Action, Target, decide},
+        report::Line,
         resolve,
     },
     seal::{self, Purpose},
     server::{
         error::Error,
         store::{Bundle, Credential, Detail, Grant, SessionRow, Tx},
+        streams::AgentStream,
     },
     wire::v1::{
-        BundleContents, BundleEntry, Delivery, FetchNamedRequest, FetchNamedResponse, FetchRequest, FetchResponse,
-        Origin, ReportRequest, ReportResponse, bundle_service_server::BundleService,
+        AcknowledgeRequest, AcknowledgeResponse, BundleContents, BundleEntry, Delivery, FetchNamedRequest,
+        FetchNamedResponse, FetchRequest, FetchResponse, Origin, ReportRequest, ReportResponse, WatchRequest,
+        bundle_service_server::BundleService,
     },
 };
 
@@ -38,26 +41,7 @@ impl BundleService for BundleCalls {
         let credential = credential(&request)?;
         let FetchRequest { public_key, nonce } = request.into_inner();
         fits(&public_key, &nonce)?;
-        let reader = credential.clone();
-        let assembled = self.0.store.read(move |tx| {
-            let (org, session) = reading(tx, &reader, Action::BundleDeliver)?;
-            let bundle = tx.assemble(&org, &session)?;
-            Ok((session, bundle))
-        });
-        let (session, bundle) = self.on_record(assembled.await).await?;
-        let version = bundle.version.clone();
-        let (mut message, items) = encode(&credential.identity, &session, bundle);
-
-        let deliverer = credential.clone();
-        let (id, bundle_id) = (session.id.clone(), version.clone());
-        let sequence = self.0.store.write(move |tx| {
-            let facts = detail([("bundle", bundle_id.to_string()), ("secrets", items.len().to_string())]);
-            let grant = delivering(tx, &deliverer, &id, Action::BundleDeliver, facts)?;
-            tx.deliver(&grant, &id, &bundle_id, &items)?;
-            Ok(grant.sequence())
-        });
-        let sequence = sequence.await?;
-
+        let (session, version, mut message, sequence) = self.record(&credential).await?;
         let purpose = Purpose::Bundle {
             org: credential.identity.org.as_str(),
             session: session.id.as_str(),
@@ -82,12 +66,12 @@ impl BundleService for BundleCalls {
         fits(&public_key, &nonce)?;
         let names = parse_names(&asked)?;
         let reader = credential.clone();
-        let assembled = self.0.store.read(move |tx| {
+        let assembled = self.0.read_on_record(move |tx| {
             let (org, session) = reading(tx, &reader, Action::BundleDeliverNamed)?;
             let bundle = tx.assemble_named(&org, &session, &names)?;
             Ok((session, bundle))
         });
-        let (session, bundle) = self.on_record(assembled.await).await?;
+        let (session, bundle) = assembled.await?;
         let content = bundle.version.clone();
         let facts = named_facts(&bundle);
         let (mut message, items) = encode(&credential.identity, &session, bundle);
@@ -117,6 +101,24 @@ impl BundleService for BundleCalls {
         }))
     }
 
+    type WatchStream = AgentStream;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        watch::watch(&self.0, request).await.map(Response::new)
+    }
+
+    async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<AcknowledgeResponse>, Status> {
+        let credential = credential(&request)?;
+        let AcknowledgeRequest { sequence, error, error_names } = request.into_inner();
+        let error = Line::parse(&error).map_err(|e| Error::Invalid(format!("error is {e}")))?;
+        let job = move |tx: &Tx<'_>| match sequence {
+            0 => watch::failed(tx, &credential, &error, error_names),
+            _ => watch::acknowledge(tx, &credential, sequence),
+        };
+        self.0.store.write(job).await?;
+        Ok(Response::new(AcknowledgeResponse {}))
+    }
+
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
@@ -125,17 +127,57 @@ impl BundleService for BundleCalls {
     }
 }
 
+/// Tries at a bundle while others push; the last one keeps them from it.
+const TRIES: usize = 4;
+
+/// A bundle whose delivery is on record: whose, its version, its message and its sequence.
+type Recorded = (SessionRow, Id, Zeroizing<Vec<u8>>, u64);
+
 impl BundleCalls {
-    /// What a reading job refuses must still go on record.
-    async fn on_record<T>(&self, assembled: Result<T, Error>) -> Result<T, Error> {
-        match assembled {
-            Err(error) if error.fact().is_some() => {
-                let refused = self.0.store.write::<()>(move |_| Err(error)).await.err();
-                Err(refused.unwrap_or(Error::Internal("a refusal got lost")))
+    /// Assembles the caller's bundle and puts its delivery on record. One that a push has overtaken meanwhile is assembled anew:
+    /// a delivery takes in every push before it.
+    async fn record(&self, credential: &Credential) -> Result<Recorded, Error> {
+        for _ in 1..TRIES {
+            let reader = credential.clone();
+            let assembled = self.0.read_on_record(move |tx| assemble(tx, &reader));
+            let (session, bundle, as_of) = assembled.await?;
+            let version = bundle.version.clone();
+            let (message, items) = encode(&credential.identity, &session, bundle);
+            let (deliverer, id, bundle_id) = (credential.clone(), session.id.clone(), version.clone());
+            let delivered = self.0.store.write(move |tx| {
+                if tx.pushed_since(&deliverer.identity.org, as_of)? {
+                    return Ok(None);
+                }
+                deliver(tx, &deliverer, &id, &bundle_id, &items).map(Some)
+            });
+            if let Some(sequence) = delivered.await? {
+                return Ok((session, version, message, sequence));
             }
-            other => other,
         }
+        let credential = credential.clone();
+        let last = self.0.store.write(move |tx| {
+            let (session, bundle, _) = assemble(tx, &credential)?;
+            let version = bundle.version.clone();
+            let (message, items) = encode(&credential.identity, &session, bundle);
+            let sequence = deliver(tx, &credential, &session.id, &version, &items)?;
+            Ok((session, version, message, sequence))
+        });
+        last.await
     }
+}
+
+/// With the newest audit entry that it takes in.
+fn assemble(tx: &Tx<'_>, credential: &Credential) -> Result<(SessionRow, Bundle, u64), Error> {
+    let (org, session) = reading(tx, credential, Action::BundleDeliver)?;
+    let bundle = tx.assemble(&org, &session)?;
+    Ok((session, bundle, tx.newest_entry(&org)?))
+}
+
+fn deliver(tx: &Tx<'_>, credential: &Credential, id: &Id, bundle: &Id, items: &[(Id, String)]) -> Result<u64, Error> {
+    let facts = detail([("bundle", bundle.to_string()), ("secrets", items.len().to_string())]);
+    let grant = delivering(tx, credential, id, Action::BundleDeliver, facts)?;
+    tx.deliver(&grant, id, bundle, items)?;
+    Ok(grant.sequence())
 }
 
 /// A key and nonce of the right sizes.

@@ -8,11 +8,14 @@ mod enrolment;
 mod environments;
 mod import;
 mod leaks;
+mod receipts;
 mod report;
+mod rollouts;
 mod secrets;
 mod sessions;
 mod users;
 mod values;
+mod watch;
 
 use std::sync::Arc;
 
@@ -25,7 +28,8 @@ use super::{
     ca::Authority,
     edge::Peer,
     error::Error,
-    store::{Credential, Store},
+    store::{Credential, Store, Tx},
+    streams::Streams,
 };
 use crate::{
     domain::{
@@ -41,6 +45,8 @@ use crate::{
 /// What every call needs.
 pub struct App {
     pub store: Store,
+    /// Who listens.
+    pub streams: Arc<Streams>,
     pub authority: Arc<Authority>,
     /// `HOST:PORT` under which agents and people reach this server; goes into join strings.
     pub address: String,
@@ -50,6 +56,20 @@ pub struct App {
 }
 
 impl App {
+    /// As [`Store::read`]; what such a job refuses goes on record too.
+    async fn read_on_record<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.store.read(job).await {
+            Err(error) if error.fact().is_some() => {
+                let recorded = self.store.write::<T>(move |_| Err(error)).await;
+                Err(recorded.err().unwrap_or(Error::Internal("a refusal got lost")))
+            }
+            answer => answer,
+        }
+    }
+
     /// The text that is handed to a VM or a person.
     fn join_text(&self, audience: Audience, token: Token, boot: BootPolicy) -> String {
         let (address, ca_fingerprint) = (self.address.clone(), self.authority.fingerprint());
@@ -91,6 +111,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
     use bundle::BundleCalls;
     use enrolment::EnrolmentCalls;
     use environments::EnvironmentCalls;
+    use rollouts::RolloutCalls;
     use secrets::SecretCalls;
     use sessions::SessionCalls;
     use users::UserCalls;
@@ -102,6 +123,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         SessionServiceServer of session_service_server: SessionCalls,
         UserServiceServer of user_service_server: UserCalls,
         AuditServiceServer of audit_service_server: AuditCalls,
+        RolloutServiceServer of rollout_service_server: RolloutCalls,
     ];
     let reflection = || {
         tonic_reflection::server::Builder::configure()

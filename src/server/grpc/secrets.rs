@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     App,
     convert::{detail, page_size, timestamp},
-    credential, import, leaks,
+    credential, import, leaks, receipts, rollouts,
     values::{self, Received},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         policy::{Action, Target, decide},
         redaction::Strength,
         resolve::Origin,
+        rollout::Pace,
         value,
         variable::{Variable, variable_of},
     },
@@ -31,6 +32,7 @@ use crate::{
 pub struct SecretCalls(pub Arc<App>);
 
 const MAX_DESCRIPTION: usize = 1_000;
+const MAX_HOLDERS: u32 = 1_000;
 
 #[tonic::async_trait]
 impl SecretService for SecretCalls {
@@ -102,12 +104,13 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let view = tx.view(caller.org(), &decide(&caller, Action::SecretRead, &target), "secret")?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                let (versions, deliveries) =
-                    (tx.secret_versions(&view, &row.id)?, tx.secret_deliveries(&view, &row.id, 100)?);
-                Ok((Shown::of(tx, &caller, row)?, versions, deliveries))
+                let versions = tx.secret_versions(&view, &row.id)?;
+                let deliveries = tx.secret_deliveries(&view, &row.id, false, None, 100)?;
+                let receipts = tx.receipts(&view, &row.id, &row.version)?;
+                Ok((Shown::of(tx, &caller, row)?, versions, deliveries, receipts))
             })
             .await?;
-        let (secret, versions, deliveries) = found;
+        let (secret, versions, deliveries, receipts) = found;
         let versions = versions.into_iter().map(|v| v1::SecretVersion {
             version: v.version,
             created_by: v.created_by,
@@ -115,17 +118,11 @@ impl SecretService for SecretCalls {
             replaced_at: v.replaced_at.map(timestamp),
             strength: strength(v.strength).into(),
         });
-        let deliveries = deliveries.into_iter().map(|d| v1::Delivered {
-            session: d.session,
-            user: d.user,
-            version: d.version,
-            delivered_at: Some(timestamp(d.delivered_at)),
-            live: d.live,
-        });
         Ok(Response::new(v1::GetSecretResponse {
             secret: Some(secret.into()),
             versions: versions.collect(),
-            deliveries: deliveries.collect(),
+            deliveries: deliveries.into_iter().map(Into::into).collect(),
+            receipts: Some(receipts.into()),
         }))
     }
 
@@ -175,7 +172,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let new_description = request.description.map(description).transpose()?;
-        let secret = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -199,10 +197,12 @@ impl SecretService for SecretCalls {
                     Some(chosen) => Some(variable(&secret_name(&row.name)?, chosen)?),
                 };
                 let edit = SecretEdit { description: new_description, auto_install: request.auto_install, variable };
-                Shown::of(tx, &caller, tx.update_secret(&grant, &row, edit)?)
+                let row = tx.update_secret(&grant, &row, edit)?;
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
-        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()) }))
+        Ok(Response::new(v1::UpdateSecretResponse { secret: Some(secret.into()), rollout }))
     }
 
     async fn rotate_secret(
@@ -215,7 +215,8 @@ impl SecretService for SecretCalls {
         let value = values::received(&self.0, &credential.identity, request.value)?;
         let warnings = value.warnings();
         let expected = request.expected_version;
-        let secret = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (secret, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -225,10 +226,12 @@ impl SecretService for SecretCalls {
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
                 value.fits(row.delivery)?;
                 let expected = Some(expected.as_str()).filter(|v| !v.is_empty());
-                Shown::of(tx, &caller, tx.rotate_secret(&grant, &row, expected, &value.bytes, value.strength)?)
+                let row = tx.rotate_secret(&grant, &row, expected, &value.bytes, value.strength)?;
+                let rollout = push(tx, &caller, &row, pace)?;
+                Ok((Shown::of(tx, &caller, row)?, rollout))
             })
             .await?;
-        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings }))
+        Ok(Response::new(v1::RotateSecretResponse { secret: Some(secret.into()), warnings, rollout }))
     }
 
     async fn delete_secret(
@@ -239,7 +242,8 @@ impl SecretService for SecretCalls {
         let request = request.into_inner();
         let wanted = request.r#ref.unwrap_or_default();
         let expected = request.expected_version;
-        let live_sessions = self
+        let pace = request.push.map(|options| rollouts::pace(Some(options))).transpose()?;
+        let (live_sessions, holders, rollout) = self
             .0
             .store
             .write(move |tx| {
@@ -247,10 +251,13 @@ impl SecretService for SecretCalls {
                 let (target, row) = find(tx, &caller, &wanted)?;
                 let grant = admit(tx, &caller, Action::SecretDelete, &target, row.as_ref())?;
                 let row = row.ok_or_else(|| Error::not_found("secret"))?;
-                tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))
+                let live = tx.delete_secret(&grant, &row, Some(expected.as_str()).filter(|v| !v.is_empty()))?;
+                let holders = tx.secret_holders(&grant, &row.id, MAX_HOLDERS)?;
+                Ok((live, holders, push(tx, &caller, &row, pace)?))
             })
             .await?;
-        Ok(Response::new(v1::DeleteSecretResponse { live_sessions }))
+        let holders = holders.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::DeleteSecretResponse { live_sessions, rollout, holders }))
     }
 
     async fn import_secrets(
@@ -311,6 +318,19 @@ impl SecretService for SecretCalls {
     ) -> Result<Response<v1::ListLeaksResponse>, Status> {
         leaks::list(&self.0, request).await
     }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        receipts::list(&self.0, request).await
+    }
+}
+
+/// Pushes a change of a secret in the transaction that makes it, where that is wanted; gives the rollout's id.
+fn push(tx: &Tx<'_>, caller: &Caller, row: &SecretRow, pace: Option<Pace>) -> Result<String, Error> {
+    let Some(pace) = pace else { return Ok(String::new()) };
+    Ok(rollouts::create(tx, caller, Some(rollouts::of_secret(row)), pace)?.id.to_string())
 }
 
 /// A secret to be, all of it parsed.
@@ -376,7 +396,7 @@ fn named(row: &SecretRow) -> crate::server::store::Detail {
 
 /// Finds what a reference names among the shared secrets and the caller's own; by id also another's private one, which
 /// policy then hides.
-fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
+pub fn find(tx: &Tx<'_>, caller: &Caller, wanted: &v1::SecretRef) -> Result<(Target, Option<SecretRow>), Error> {
     let org: &OrgName = caller.org();
     let row = if !wanted.id.is_empty() {
         match Id::parse(&wanted.id) {

@@ -58,8 +58,15 @@ pub struct PreviewItem {
 pub(super) enum Source {
     Secret(Box<SecretRow>, Sealed),
     Plain(String),
-    /// Only its name is wanted.
-    NotLoaded,
+    /// Only its name is wanted, and which secret it is.
+    NotLoaded(Option<Id>),
+}
+
+/// What a session would get, without the values.
+pub(super) struct Outline {
+    pub bundle: Id,
+    /// Secrets and their versions.
+    pub items: Vec<(Id, String)>,
 }
 
 pub(super) struct Sealed {
@@ -130,7 +137,7 @@ impl Tx<'_> {
         let (value, secret) = match what {
             Source::Secret(row, sealed) => (self.open(org, &row, &sealed)?, Some(row.id)),
             Source::Plain(text) => (Zeroizing::new(text.into_bytes()), None),
-            Source::NotLoaded => return Err(Error::Internal("a candidate without its value")),
+            Source::NotLoaded(_) => return Err(Error::Internal("a candidate without its value")),
         };
         Ok(Entry { variable, origin, name, version, delivery, value, secret, reserved_allowed })
     }
@@ -138,6 +145,12 @@ impl Tx<'_> {
     fn open(&self, org: &OrgName, row: &SecretRow, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Error> {
         let key = self.data_key(org, row, &sealed.kek_id, &sealed.wrapped_key, i64::MAX as u64)?;
         key.open_value(&row.bound(org), &sealed.ciphertext).map_err(|_| altered(org, row, Flaw::Value))
+    }
+
+    /// Whether something was pushed since: then a bundle of that time is no answer any more.
+    pub fn pushed_since(&self, org: &OrgName, entry: u64) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM rollouts WHERE org = ?1 AND sequence > ?2 LIMIT 1";
+        Ok(self.one(sql, bind![org, entry], |_| Ok(()))?.is_some())
     }
 
     /// Puts the delivery of a bundle on record, under the sequence of its audit entry.
@@ -177,6 +190,59 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// What a session of this owner ('' for automation) in this environment would get now.
+    pub(super) fn outline(
+        &self,
+        org: &OrgName,
+        owner: &str,
+        environment: &str,
+        version: u64,
+    ) -> Result<Outline, Error> {
+        let resolved = self.resolved(org, owner, environment, version)?;
+        let installed: Vec<_> = resolved.into_iter().filter(|r| r.left_out.is_none()).map(|r| r.winner).collect();
+        let secret = |c: &Candidate<Source>| match &c.what {
+            Source::NotLoaded(secret) => secret.clone(),
+            _ => None,
+        };
+        let items = installed.iter().filter_map(|c| Some((secret(c)?, c.version.clone()))).collect();
+        let named = installed.iter().map(|c| Named {
+            variable: &c.variable,
+            origin: c.origin,
+            name: &c.name,
+            version: &c.version,
+            delivery: c.delivery,
+            secret: match &c.what {
+                Source::NotLoaded(secret) => secret.as_ref(),
+                _ => None,
+            },
+        });
+        Ok(Outline { bundle: name_content(named), items })
+    }
+
+    /// All candidates of a session, without their values, resolved.
+    fn resolved(
+        &self,
+        org: &OrgName,
+        owner: &str,
+        environment: &str,
+        version: u64,
+    ) -> Result<Vec<Resolved<Source>>, Error> {
+        let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
+        let mut candidates = self.all(&sql, bind![org, owner], |row| {
+            candidate(org, secret_row(row)?, |row| Source::NotLoaded(Some(row.id)))
+        })?;
+        for (variable, _) in self.environment_variables(org, environment, version)? {
+            candidates.push(environment_candidate(
+                variable,
+                environment,
+                &version.to_string(),
+                Source::NotLoaded(None),
+            )?);
+        }
+        let allowed = self.allowed_variables(org)?;
+        Ok(resolve(candidates, |v| allowed.contains(v.as_str())))
+    }
+
     /// What a session of this user (none: only what everybody gets) in this environment would get, and why.
     pub fn preview(
         &self,
@@ -187,13 +253,6 @@ impl Tx<'_> {
     ) -> Result<Vec<PreviewItem>, Error> {
         let org = view.org();
         let owner = private_of.map_or("", UserName::as_str);
-        let sql = format!("SELECT {COLUMNS} FROM secrets WHERE org = ?1 AND (owner = '' OR owner = ?2)");
-        let mut candidates =
-            self.all(&sql, bind![org, owner], |row| candidate(org, secret_row(row)?, |_| Source::NotLoaded))?;
-        for (variable, _) in self.environment_variables(org, environment, version)? {
-            candidates.push(environment_candidate(variable, environment, &version.to_string(), Source::NotLoaded)?);
-        }
-        let allowed = self.allowed_variables(org)?;
         let preview = |Resolved { winner, overrides, left_out }: Resolved<Source>| PreviewItem {
             variable: winner.variable.to_string(),
             origin: winner.origin,
@@ -209,7 +268,7 @@ impl Tx<'_> {
             left_out: left_out.map(|why| why.to_string()),
             delivery: winner.delivery,
         };
-        Ok(resolve(candidates, |v| allowed.contains(v.as_str())).into_iter().map(preview).collect())
+        Ok(self.resolved(org, owner, environment, version)?.into_iter().map(preview).collect())
     }
 
     fn environment_variables(
@@ -267,18 +326,34 @@ fn stored_variable(text: &str) -> Result<Variable, Error> {
     Variable::parse(text).map_err(|_| Error::Corrupt("a stored variable is none".into()))
 }
 
+/// One entry of a content, without its value.
+struct Named<'a> {
+    variable: &'a Variable,
+    origin: Origin,
+    name: &'a str,
+    version: &'a str,
+    delivery: Delivery,
+    secret: Option<&'a Id>,
+}
+
 pub(super) fn content_id(entries: &[Entry]) -> Id {
+    name_content(entries.iter().map(|e| Named {
+        variable: &e.variable,
+        origin: e.origin,
+        name: &e.name,
+        version: &e.version,
+        delivery: e.delivery,
+        secret: e.secret.as_ref(),
+    }))
+}
+
+fn name_content<'a>(entries: impl Iterator<Item = Named<'a>>) -> Id {
     let mut sha = Sha256::new_with_prefix(b"keyfob bundle v1\0");
     for entry in entries {
-        let secret = entry.secret.as_ref().map_or("", Id::as_str);
-        for field in [
-            entry.variable.as_str(),
-            entry.origin.as_str(),
-            &entry.name,
-            &entry.version,
-            entry.delivery.as_str(),
-            secret,
-        ] {
+        let secret = entry.secret.map_or("", Id::as_str);
+        for field in
+            [entry.variable.as_str(), entry.origin.as_str(), entry.name, entry.version, entry.delivery.as_str(), secret]
+        {
             sha.update((field.len() as u32).to_be_bytes());
             sha.update(field);
         }

@@ -3,7 +3,7 @@
 use getrandom::fill;
 use zeroize::Zeroizing;
 
-use super::{Error, Grant, Tx, bind};
+use super::{Error, Grant, Notice, Tx, bind};
 use crate::domain::{
     audit::{Fact, Outcome},
     identity::{Caller, Identity, Role, Subject},
@@ -148,6 +148,7 @@ impl Tx<'_> {
             "DELETE FROM join_tokens WHERE org = ?1 AND subject_kind = ?2 AND subject_name = ?3",
             bind![grant.org(), subject.kind(), subject.name()],
         )?;
+        self.announce(Notice::Revoked { org: grant.org().clone(), subject: subject.clone() });
         Ok(())
     }
 }

@@ -151,6 +151,11 @@ impl Tx<'_> {
         Ok(entry.sequence)
     }
 
+    /// The newest entry's sequence: what this transaction sees takes in everything up to it.
+    pub fn newest_entry(&self, org: &OrgName) -> Result<u64, Error> {
+        Ok(self.head(org)?.map_or(0, |(sequence, _)| sequence))
+    }
+
     /// The authenticated end of the chain. One that is forged is an error: nothing is appended to it.
     fn head(&self, org: &OrgName) -> Result<Option<(u64, Hash)>, Error> {
         let found =

@@ -17,7 +17,9 @@ mod identities;
 mod leaks;
 mod ledger;
 mod named;
+mod receipts;
 pub mod rewrap;
+mod rollouts;
 mod secrets;
 mod sessions;
 mod users;
@@ -27,11 +29,14 @@ pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, V
 pub use identities::{Credential, Redeemed};
 pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
-pub use secrets::{Delivered, NewSecret, SecretEdit, SecretRow, VersionRow};
+pub use receipts::{Delivered, Receipts};
+pub use rollouts::{RolloutRow, TargetRow};
+pub use secrets::{NewSecret, SecretEdit, SecretRow, VersionRow};
 pub use sessions::{PhaseChange, SessionRow, SessionState};
 pub use users::UserRow;
 
 use std::{
+    cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
@@ -44,6 +49,7 @@ use tokio::sync::oneshot;
 use super::{error::Error, keyring::Keyring};
 use crate::domain::{
     audit::Fact,
+    identity::Subject,
     name::{Id, OrgName, UserName},
 };
 
@@ -52,6 +58,20 @@ const GROUP: usize = 256;
 const READERS: usize = 8;
 /// Another process (`keyfob-server rewrap`) may hold the write lock for a moment.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// What a job tells those who wait, once it is committed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The subject's keys count no more.
+    Revoked { org: OrgName, subject: Subject },
+    /// A push, of this sequence, is due to a session.
+    Due { org: OrgName, session: Id, sequence: u64 },
+    /// There is a new rollout, or something changed in one.
+    Rollouts,
+}
+
+/// Hears of what was committed, on the writer's thread: it must not wait.
+type Listener = Box<dyn Fn(Vec<Notice>) + Send>;
 
 /// Cheap to clone; all clones share one writer.
 #[derive(Clone)]
@@ -78,14 +98,14 @@ enum Keep {
 
 impl Store {
     /// Opens the database, brings its schema up to date, and starts the writer.
-    pub fn open(path: &Path, keyring: Arc<Keyring>) -> Result<Self, Error> {
+    pub fn open(path: &Path, keyring: Arc<Keyring>, listener: Listener) -> Result<Self, Error> {
         let connection = connect(path)?;
         migrate(&connection)?;
         let (writer, jobs) = mpsc::channel();
         let ring = keyring.clone();
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_loop(&connection, &ring, &jobs))
+            .spawn(move || write_loop(&connection, &ring, &jobs, &listener))
             .map_err(|e| Error::Store(format!("starting the writer: {e}")))?;
         Ok(Self { path: path.to_owned(), keyring, writer, readers: Arc::default() })
     }
@@ -200,7 +220,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
@@ -224,7 +244,7 @@ fn migrate(connection: &Connection) -> Result<(), Error> {
     result
 }
 
-fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<Job>) {
+fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<Job>, listener: &Listener) {
     while let Ok(first) = jobs.recv() {
         let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
@@ -232,21 +252,24 @@ fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<
             tracing::error!(%error, "the store can't begin a transaction");
             continue;
         }
-        if let Err(error) = commit_group(connection, keyring, group) {
+        if let Err(error) = commit_group(connection, keyring, group, listener) {
             tracing::error!(%error, "the store can't commit; stopping, so that nothing is acknowledged that may be lost");
             std::process::exit(74);
         }
     }
 }
 
-fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> Result<(), Error> {
+fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>, listener: &Listener) -> Result<(), Error> {
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
-    let mut replies = Vec::new();
+    let (mut replies, mut notices) = (Vec::new(), Vec::new());
     for job in group {
         run("SAVEPOINT job")?;
         let tx = Tx::new(connection, keyring);
         let Answer { keep, reply } = job(&tx);
         let mut kept = Ok(());
+        if matches!(keep, Keep::Yes) {
+            notices.append(&mut tx.notices.borrow_mut());
+        }
         if let Keep::Only(fact) = keep {
             run("ROLLBACK TO job")?;
             if let Some((org, fact)) = fact.map(|f| *f) {
@@ -261,6 +284,9 @@ fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> 
         replies.push((reply, kept));
     }
     run("COMMIT")?;
+    if !notices.is_empty() {
+        listener(notices);
+    }
     for (reply, kept) in replies {
         reply(kept);
     }
@@ -271,6 +297,7 @@ fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>) -> 
 pub struct Tx<'a> {
     connection: &'a Connection,
     keyring: &'a Keyring,
+    notices: RefCell<Vec<Notice>>,
     /// When it began; the one time that everything in it happened at.
     pub now: i64,
 }
@@ -374,11 +401,16 @@ impl Row<'_> {
 impl<'a> Tx<'a> {
     fn new(connection: &'a Connection, keyring: &'a Keyring) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        Self { connection, keyring, now }
+        Self { connection, keyring, notices: RefCell::default(), now }
     }
 
     pub fn keyring(&self) -> &Keyring {
         self.keyring
+    }
+
+    /// Tells those who wait, once this is committed.
+    pub(super) fn announce(&self, notice: Notice) {
+        self.notices.borrow_mut().push(notice);
     }
 
     /// Runs a statement; gives the number of rows it touched.

@@ -130,16 +130,6 @@ fn strength_of(word: &str) -> Option<Strength> {
     [Strength::NotRedactable, Strength::Weak, Strength::Strong].into_iter().find(|s| strength_word(*s) == word)
 }
 
-/// One session that a version of a secret reached.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    pub session: String,
-    pub user: String,
-    pub version: String,
-    pub delivered_at: i64,
-    pub live: bool,
-}
-
 pub struct NewSecret<'a> {
     pub id: Id,
     pub name: SecretName,
@@ -380,28 +370,6 @@ impl Tx<'_> {
             |row| row.text(0),
         )?;
         Ok(word.and_then(|word| strength_of(&word)))
-    }
-
-    /// The newest deliveries of any version.
-    pub fn secret_deliveries(&self, view: &View, id: &Id, limit: u32) -> Result<Vec<Delivered>, Error> {
-        view.covers(Action::SecretRead, &format!("secret/{id}"))?;
-        self.all(
-            "SELECT d.session_id, s.user_name, i.version, d.delivered_at, s.ended_at FROM content_items i
-             JOIN deliveries d ON d.org = i.org AND d.content_id = i.content_id
-             JOIN sessions s ON s.org = d.org AND s.id = d.session_id
-             WHERE i.org = ?1 AND i.secret_id = ?2 ORDER BY d.sequence DESC LIMIT ?3",
-            bind![view.org(), id, i64::from(limit)],
-            |row| {
-                let live = row.opt_int(4)?.is_none();
-                Ok(Delivered {
-                    session: row.text(0)?,
-                    user: row.text(1)?,
-                    version: row.text(2)?,
-                    delivered_at: row.int(3)?,
-                    live,
-                })
-            },
-        )
     }
 
     /// The code-running variables that the organization allows.

@@ -260,7 +260,7 @@ impl Tx<'_> {
             "UPDATE sessions SET ended_at = ?3, revoked = ?4 WHERE org = ?1 AND id = ?2 AND ended_at IS NULL",
             bind![org, id, self.now, revoke],
         )?;
-        Ok(())
+        self.end_targets(org, id)
     }
 
     pub(super) fn live_sessions_of(&self, org: &OrgName, user: &UserName) -> Result<Vec<Id>, Error> {
