@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Form, scratch::Scratch};
+use super::{Emit, Form, scratch::Scratch};
 
 /// What becomes of the characters that an encoder does not leave as they are.
 pub(super) enum Escape {
@@ -165,13 +165,7 @@ impl<'a> Escaper<'a> {
         Self { bytes, text: std::str::from_utf8(bytes).ok(), odd, seen: vec![own] }
     }
 
-    pub fn each(
-        &mut self,
-        rows: &[(Form, Escape)],
-        region: Range<usize>,
-        out: &mut Scratch,
-        emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-    ) {
+    pub fn each(&mut self, rows: &[(Form, Escape)], region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
         if self.odd.is_empty() {
             return;
         }

@@ -88,19 +88,19 @@ pub(super) fn bits(worth: &[u8]) -> usize {
 }
 
 /// What of a text that is no JSON document and has no key's armour everybody knows.
-pub(super) fn public(text: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn public(text: &[u8]) -> [Range<usize>; 2] {
     let prefix = suspicion::token_prefix(text);
     if prefix > 0 {
-        return vec![0..prefix];
+        return [0..prefix, 0..0];
     }
     let segments: Vec<_> = text.split(|b| *b == b'.').map(<[u8]>::len).collect();
     if text.starts_with(b"eyJ") && segments.len() == 3 && segments[2] > 2 * SHORTEST && !text.contains(&b' ') {
-        return vec![0..text.len() - segments[2]];
+        return [0..text.len() - segments[2], 0..0];
     }
-    let Some(scheme) = scheme(text) else { return Vec::new() };
+    let Some(scheme) = scheme(text) else { return [0..0, 0..0] };
     match password(text) {
-        Some(password) => vec![0..password.start, password.end..text.len()],
-        None => vec![0..scheme + text[scheme..].iter().take_while(|b| !b"/?#".contains(b)).count()],
+        Some(password) => [0..password.start, password.end..text.len()],
+        None => [0..scheme + text[scheme..].iter().take_while(|b| !b"/?#".contains(b)).count(), 0..0],
     }
 }
 

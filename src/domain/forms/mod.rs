@@ -136,9 +136,12 @@ pub fn strength(value: &[u8]) -> Strength {
     Plan::of(value).map_or(Strength::NotRedactable, |plan| plan.strength())
 }
 
+/// Takes a pattern: its form, its bytes, and where in them the windows may lie.
+pub type Emit<'a> = dyn FnMut(Form, &[u8], Range<usize>) + 'a;
+
 /// Hands over every pattern of a value, and where in it the windows may lie: always 8 bytes or more, and never outside the
 /// image of a region.
-pub fn expand(value: &[u8], emit: &mut dyn FnMut(Form, &[u8], Range<usize>)) -> Strength {
+pub fn expand(value: &[u8], emit: &mut Emit) -> Strength {
     let Some(plan) = Plan::of(value) else { return Strength::NotRedactable };
     let mut out = Scratch::new();
     for text in &plan.texts {
@@ -163,13 +166,7 @@ pub fn expand(value: &[u8], emit: &mut dyn FnMut(Form, &[u8], Range<usize>)) -> 
 }
 
 /// All forms of a text.
-fn whole(
-    form: Form,
-    bytes: &[u8],
-    region: Range<usize>,
-    out: &mut Scratch,
-    emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-) {
+fn whole(form: Form, bytes: &[u8], region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
     emit(form, bytes, region.clone());
     for before in 0..3 {
         let window = encode::base64(bytes, before, STANDARD, region.clone(), out);
@@ -193,13 +190,7 @@ fn whole(
 }
 
 /// One line of folded base64; or its last full line with a shorter one behind it, which alone would be too short.
-fn folded(
-    bytes: &[u8],
-    columns: usize,
-    region: Range<usize>,
-    out: &mut Scratch,
-    emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-) {
+fn folded(bytes: &[u8], columns: usize, region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
     let window = encode::base64(bytes, 0, STANDARD, region, out);
     if out.len() <= columns {
         return emit(Form::Base64Folded, out, window);
