@@ -16,6 +16,9 @@ _keyfob() {
             ",$1")
                 cmd="keyfob"
                 ;;
+            keyfob,agent)
+                cmd="keyfob__subcmd__agent"
+                ;;
             keyfob,audit)
                 cmd="keyfob__subcmd__audit"
                 ;;
@@ -30,6 +33,9 @@ _keyfob() {
                 ;;
             keyfob,environment)
                 cmd="keyfob__subcmd__env"
+                ;;
+            keyfob,fleet)
+                cmd="keyfob__subcmd__fleet"
                 ;;
             keyfob,leaks)
                 cmd="keyfob__subcmd__leaks"
@@ -63,6 +69,9 @@ _keyfob() {
                 ;;
             keyfob,whoami)
                 cmd="keyfob__subcmd__whoami"
+                ;;
+            keyfob__subcmd__agent,status)
+                cmd="keyfob__subcmd__agent__subcmd__status"
                 ;;
             keyfob__subcmd__audit,list)
                 cmd="keyfob__subcmd__audit__subcmd__list"
@@ -108,6 +117,17 @@ _keyfob() {
                 ;;
             keyfob__subcmd__rollout,show)
                 cmd="keyfob__subcmd__rollout__subcmd__show"
+            keyfob__subcmd__fleet,list)
+                cmd="keyfob__subcmd__fleet__subcmd__list"
+                ;;
+            keyfob__subcmd__fleet,ls)
+                cmd="keyfob__subcmd__fleet__subcmd__list"
+                ;;
+            keyfob__subcmd__fleet,show)
+                cmd="keyfob__subcmd__fleet__subcmd__show"
+                ;;
+            keyfob__subcmd__fleet,watch)
+                cmd="keyfob__subcmd__fleet__subcmd__watch"
                 ;;
             keyfob__subcmd__secret,create)
                 cmd="keyfob__subcmd__secret__subcmd__create"
@@ -183,11 +203,64 @@ _keyfob() {
     case "${cmd}" in
         keyfob)
             opts="-o -h -V --output --help --version login logout whoami secret push rollout preview leaks env environment session user audit completions demo man"
+            opts="-o -h -V --output --help --version login logout whoami secret preview leaks env environment session fleet agent user audit completions demo man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent)
+            opts="-o -h --output --help status"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__status)
+            opts="-o -h --socket --address --watch --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
                     return 0
@@ -542,6 +615,126 @@ _keyfob() {
             case "${prev}" in
                 --expect)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__fleet)
+            opts="-o -h --output --help list ls show watch"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__fleet__subcmd__list)
+            opts="-e -o -h --user --environment --phase --stale --outdated --cloned --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --phase)
+                    COMPREPLY=($(compgen -W "enrolling fetching ready degraded refused failed" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__fleet__subcmd__show)
+            opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__fleet__subcmd__watch)
+            opts="-e -o -h --user --environment --phase --stale --outdated --cloned --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --phase)
+                    COMPREPLY=($(compgen -W "enrolling fetching ready degraded refused failed" -- "${cur}"))
                     return 0
                     ;;
                 --output)

@@ -39,6 +39,8 @@ complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "leaks" -d 'Show which
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "env" -d 'Environments: non-sensitive variables with a version history'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "environment" -d 'Environments: non-sensitive variables with a version history'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "session" -d 'Sessions: one for each VM boot'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "fleet" -d 'All agents, in all live sessions: how they are, what they have installed'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "agent" -d 'One agent, asked itself'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "user" -d 'The people and machines of the organization'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "audit" -d 'The record of every change, delivery and refusal (admins)'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "completions" -d 'Print completions for a shell'
@@ -335,6 +337,68 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_s
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from revoke" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
 complete -c keyfob -n "__fish_keyfob_using_subcommand session; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -f -a "list" -d 'List agents, those of the newest sessions first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -f -a "ls" -d 'List agents, those of the newest sessions first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -f -a "show" -d 'Show one agent, also of a session that has ended'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and not __fish_seen_subcommand_from list ls show watch" -f -a "watch" -d 'Show agents as they change, until interrupted'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -l user -d 'Only of this user\'s sessions' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -s e -l environment -d 'Only of this environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -l phase -d 'Only in this phase' -r -f -a "enrolling\t'Redeeming its join string'
+fetching\t'Fetching its bundle'
+ready\t'Files are in place and read back'
+degraded\t'Goes on without secrets, or with what it has'
+refused\t'Refused by the control plane'
+failed\t'Gave up'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -l stale -d 'Only those that have been silent for three beats'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -l outdated -d 'Only those whose bundle is not what their session would get now'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -l cloned -d 'Only those whose identity was seen at two places'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -l user -d 'Only of this user\'s sessions' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -s e -l environment -d 'Only of this environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -l phase -d 'Only in this phase' -r -f -a "enrolling\t'Redeeming its join string'
+fetching\t'Fetching its bundle'
+ready\t'Files are in place and read back'
+degraded\t'Goes on without secrets, or with what it has'
+refused\t'Refused by the control plane'
+failed\t'Gave up'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -l stale -d 'Only those that have been silent for three beats'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -l outdated -d 'Only those whose bundle is not what their session would get now'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -l cloned -d 'Only those whose identity was seen at two places'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -l user -d 'Only of this user\'s sessions' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -s e -l environment -d 'Only of this environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -l phase -d 'Only in this phase' -r -f -a "enrolling\t'Redeeming its join string'
+fetching\t'Fetching its bundle'
+ready\t'Files are in place and read back'
+degraded\t'Goes on without secrets, or with what it has'
+refused\t'Refused by the control plane'
+failed\t'Gave up'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -l stale -d 'Only those that have been silent for three beats'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -l outdated -d 'Only those whose bundle is not what their session would get now'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -l cloned -d 'Only those whose identity was seen at two places'
+complete -c keyfob -n "__fish_keyfob_using_subcommand fleet; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and not __fish_seen_subcommand_from status" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show how an agent is, as it says itself; never a value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and __fish_seen_subcommand_from status" -l socket -d 'The agent\'s socket on this machine' -r -F
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and __fish_seen_subcommand_from status" -l address -d 'An agent\'s address on the network, HOST:PORT' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and __fish_seen_subcommand_from status" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and __fish_seen_subcommand_from status" -l watch -d 'Go on showing it after each change'
+complete -c keyfob -n "__fish_keyfob_using_subcommand agent; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand user; and not __fish_seen_subcommand_from invite list ls role remove rm" -s h -l help -d 'Print help (see more with \'--help\')'

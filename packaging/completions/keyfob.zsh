@@ -729,6 +729,140 @@ json\:"For scripts"))' \
     ;;
 esac
 ;;
+(fleet)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__fleet_commands" \
+"*::: :->fleet" \
+&& ret=0
+
+    case $state in
+    (fleet)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-fleet-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+'--user=[Only of this user'\''s sessions]:USER:_default' \
+'-e+[Only of this environment]:ENV:_default' \
+'--environment=[Only of this environment]:ENV:_default' \
+'--phase=[Only in this phase]:PHASE:((enrolling\:"Redeeming its join string"
+fetching\:"Fetching its bundle"
+ready\:"Files are in place and read back"
+degraded\:"Goes on without secrets, or with what it has"
+refused\:"Refused by the control plane"
+failed\:"Gave up"))' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--stale[Only those that have been silent for three beats]' \
+'--outdated[Only those whose bundle is not what their session would get now]' \
+'--cloned[Only those whose identity was seen at two places]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'--user=[Only of this user'\''s sessions]:USER:_default' \
+'-e+[Only of this environment]:ENV:_default' \
+'--environment=[Only of this environment]:ENV:_default' \
+'--phase=[Only in this phase]:PHASE:((enrolling\:"Redeeming its join string"
+fetching\:"Fetching its bundle"
+ready\:"Files are in place and read back"
+degraded\:"Goes on without secrets, or with what it has"
+refused\:"Refused by the control plane"
+failed\:"Gave up"))' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--stale[Only those that have been silent for three beats]' \
+'--outdated[Only those whose bundle is not what their session would get now]' \
+'--cloned[Only those whose identity was seen at two places]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- Its session'\''s id:_default' \
+&& ret=0
+;;
+(watch)
+_arguments "${_arguments_options[@]}" : \
+'--user=[Only of this user'\''s sessions]:USER:_default' \
+'-e+[Only of this environment]:ENV:_default' \
+'--environment=[Only of this environment]:ENV:_default' \
+'--phase=[Only in this phase]:PHASE:((enrolling\:"Redeeming its join string"
+fetching\:"Fetching its bundle"
+ready\:"Files are in place and read back"
+degraded\:"Goes on without secrets, or with what it has"
+refused\:"Refused by the control plane"
+failed\:"Gave up"))' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--stale[Only those that have been silent for three beats]' \
+'--outdated[Only those whose bundle is not what their session would get now]' \
+'--cloned[Only those whose identity was seen at two places]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(agent)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__agent_commands" \
+"*::: :->agent" \
+&& ret=0
+
+    case $state in
+    (agent)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-agent-command-$line[1]:"
+        case $line[1] in
+            (status)
+_arguments "${_arguments_options[@]}" : \
+'(--address)--socket=[The agent'\''s socket on this machine]:PATH:_files' \
+'--address=[An agent'\''s address on the network, HOST\:PORT]:ADDRESS:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--watch[Go on showing it after each change]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (user)
 _arguments "${_arguments_options[@]}" : \
 '-o+[How to print results]:FORMAT:((table\:"For people"
@@ -947,6 +1081,8 @@ _keyfob_commands() {
 'env:Environments\: non-sensitive variables with a version history' \
 'environment:Environments\: non-sensitive variables with a version history' \
 'session:Sessions\: one for each VM boot' \
+'fleet:All agents, in all live sessions\: how they are, what they have installed' \
+'agent:One agent, asked itself' \
 'user:The people and machines of the organization' \
 'audit:The record of every change, delivery and refusal (admins)' \
 'completions:Print completions for a shell' \
@@ -954,6 +1090,18 @@ _keyfob_commands() {
 'man:Write the manual pages into a directory' \
     )
     _describe -t commands 'keyfob commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__agent_commands] )) ||
+_keyfob__subcmd__agent_commands() {
+    local commands; commands=(
+'status:Show how an agent is, as it says itself; never a value' \
+    )
+    _describe -t commands 'keyfob agent commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__agent__subcmd__status_commands] )) ||
+_keyfob__subcmd__agent__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob agent status commands' commands "$@"
 }
 (( $+functions[_keyfob__subcmd__audit_commands] )) ||
 _keyfob__subcmd__audit_commands() {
@@ -1038,6 +1186,31 @@ _keyfob__subcmd__env__subcmd__show_commands() {
 _keyfob__subcmd__env__subcmd__unset_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob env unset commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__fleet_commands] )) ||
+_keyfob__subcmd__fleet_commands() {
+    local commands; commands=(
+'list:List agents, those of the newest sessions first' \
+'ls:List agents, those of the newest sessions first' \
+'show:Show one agent, also of a session that has ended' \
+'watch:Show agents as they change, until interrupted' \
+    )
+    _describe -t commands 'keyfob fleet commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__fleet__subcmd__list_commands] )) ||
+_keyfob__subcmd__fleet__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob fleet list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__fleet__subcmd__show_commands] )) ||
+_keyfob__subcmd__fleet__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob fleet show commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__fleet__subcmd__watch_commands] )) ||
+_keyfob__subcmd__fleet__subcmd__watch_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob fleet watch commands' commands "$@"
 }
 (( $+functions[_keyfob__subcmd__leaks_commands] )) ||
 _keyfob__subcmd__leaks_commands() {

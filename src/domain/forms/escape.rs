@@ -203,7 +203,7 @@ impl<'a> Escaper<'a> {
 
     /// Fills the buffer; tells where the characters that lie in the region are, and those at its borders with them if that
     /// is too little to look for: where no region fits between characters.
-    fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
+    pub(super) fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
         out.clear();
         let (mut inside, mut touched) = (None, None);
         let mut at = 0;

@@ -2,7 +2,7 @@
 
 use super::{
     finder::Finder,
-    track::{Span, Text, Track},
+    track::{self, Span, Text, Track},
     view::{View, Without},
 };
 
@@ -97,8 +97,11 @@ impl Stream {
 
 /// Finds all in one whole message.
 pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
-    let mut pending = Pending::default();
-    let (tables, mut track) = (finder.tables(), Track::default());
+    let tables = finder.tables();
+    if track::has_none(&tables, whole) {
+        return sink.clean(whole);
+    }
+    let (mut pending, mut track) = (Pending::default(), Track::default());
     track.push(&tables, whole, false, &mut pending.found);
     track.end_of_text(&tables, whole, &mut pending.found);
     pending.release(whole.len() as u64, &Text::whole(whole), sink);
