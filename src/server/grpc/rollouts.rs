@@ -146,7 +146,10 @@ impl RolloutService for RolloutCalls {
             let following = async {
                 loop {
                     let (over, more) = (news.rollout.ended_at.is_some() && !news.more, news.more);
-                    if (over || !news.changed.is_empty()) && news.send(&send).await.is_err() || over {
+                    if (over || !news.changed.is_empty()) && news.send(&send).await.is_err() {
+                        return;
+                    }
+                    if over {
                         return;
                     }
                     if !more {
