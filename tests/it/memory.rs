@@ -310,7 +310,6 @@ fn within_a_buffer(pid: u32, needles: &Needles) {
     let places = places(pid, needles);
     let (first, last) = (places.first().expect("what is being written"), places.last().expect("as above"));
     assert!(last - first <= 256 * 1024, "{} copies from {first:x} to {last:x}", places.len());
-<<<<<<< HEAD
 }
 
 /// How a child of this very test is told what to do: it is no program of ours, so its allocator wipes nothing.
@@ -364,8 +363,6 @@ fn holder(values_too: bool) {
     writeln!(std::io::stdout(), "holding").unwrap();
     let _ = stdin.read(&mut [0]);
     drop((redactor, values));
-=======
->>>>>>> wt-c
 }
 
 /// The search finds what is there: a process that holds the same values.
