@@ -109,14 +109,6 @@ _keyfob() {
             keyfob__subcmd__env,unset)
                 cmd="keyfob__subcmd__env__subcmd__unset"
                 ;;
-            keyfob__subcmd__rollout,list)
-                cmd="keyfob__subcmd__rollout__subcmd__list"
-                ;;
-            keyfob__subcmd__rollout,ls)
-                cmd="keyfob__subcmd__rollout__subcmd__list"
-                ;;
-            keyfob__subcmd__rollout,show)
-                cmd="keyfob__subcmd__rollout__subcmd__show"
             keyfob__subcmd__fleet,list)
                 cmd="keyfob__subcmd__fleet__subcmd__list"
                 ;;
@@ -128,6 +120,15 @@ _keyfob() {
                 ;;
             keyfob__subcmd__fleet,watch)
                 cmd="keyfob__subcmd__fleet__subcmd__watch"
+                ;;
+            keyfob__subcmd__rollout,list)
+                cmd="keyfob__subcmd__rollout__subcmd__list"
+                ;;
+            keyfob__subcmd__rollout,ls)
+                cmd="keyfob__subcmd__rollout__subcmd__list"
+                ;;
+            keyfob__subcmd__rollout,show)
+                cmd="keyfob__subcmd__rollout__subcmd__show"
                 ;;
             keyfob__subcmd__secret,create)
                 cmd="keyfob__subcmd__secret__subcmd__create"
@@ -202,8 +203,7 @@ _keyfob() {
 
     case "${cmd}" in
         keyfob)
-            opts="-o -h -V --output --help --version login logout whoami secret push rollout preview leaks env environment session user audit completions demo man"
-            opts="-o -h -V --output --help --version login logout whoami secret preview leaks env environment session fleet agent user audit completions demo man"
+            opts="-o -h -V --output --help --version login logout whoami secret push rollout preview leaks env environment session fleet agent user audit completions demo man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
