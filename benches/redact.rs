@@ -19,8 +19,10 @@ use std::{
 };
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use base64::{Engine, alphabet, engine::GeneralPurpose, engine::general_purpose::NO_PAD};
-use keyfob::domain::redact::{Finder, Fingerprints, Mode, Sink, Stream, find_all};
+use keyfob::domain::{
+    forms::expand,
+    redact::{Finder, Fingerprints, Mode, Sink, Stream, find_all},
+};
 use nix::time::{ClockId, clock_gettime};
 
 use corpus::{Kind, Random, logs, secrets};
@@ -41,6 +43,8 @@ fn main() -> io::Result<()> {
             forms[r.below(forms.len())].0.clone()
         })
         .collect();
+    let mut key = [0; 32];
+    key.fill_with(|| r.next() as u8);
     let texts = [("text", Kind::Text), ("json", Kind::Json)].map(|(name, kind)| (name, logs(kind, mib << 20, &plants)));
 
     for count in [10, 100, 1_000, 5_000] {
@@ -50,7 +54,7 @@ fn main() -> io::Result<()> {
         let patterns = patterns(&all[..count]);
         let (mut made, mut finder) = (Vec::new(), None);
         for _ in 0..3 {
-            let mut fingerprints = Fingerprints::new([1; 32]);
+            let mut fingerprints = Fingerprints::new(key);
             let adding = cpu(|| {
                 patterns.iter().for_each(|(p, within)| fingerprints.add(0, p, within.clone()).expect("8 bytes"))
             });
@@ -138,61 +142,17 @@ impl Sink for Count {
     }
 }
 
-/// The forms of all, each but once, as long as it has the eight bytes that are looked for.
+/// The forms of all, each but once, and where their windows may be.
 fn patterns(secrets: &[Vec<u8>]) -> Vec<(Vec<u8>, Range<usize>)> {
     let mut seen = HashSet::new();
     let all = secrets.iter().flat_map(|s| forms(s));
-    all.filter(|(p, within)| within.len() >= 8 && within.end <= p.len() && seen.insert(p.clone())).collect()
+    all.filter(|(p, _)| seen.insert(p.clone())).collect()
 }
 
-/// The forms of a value and, of each, where the eight bytes in its midst are.
 fn forms(value: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
     let mut forms = Vec::new();
-    forms_of(value, &mut forms);
-    if value.contains(&b'\n') {
-        let crlf = String::from_utf8_lossy(value).replace('\n', "\r\n").into_bytes();
-        let start = crlf.len() / 2 - 4;
-        forms.push((crlf, start..start + 8));
-        let lines = value.split(|b| *b == b'\n').filter(|l| l.len() >= 8 && !l.starts_with(b"-----"));
-        forms.extend(lines.map(|l| (l.to_vec(), l.len() / 2 - 4..l.len() / 2 + 4)));
-    }
+    expand(value, &mut |_, pattern, windows| forms.push((pattern.to_vec(), windows)));
     forms
-}
-
-fn forms_of(value: &[u8], forms: &mut Vec<(Vec<u8>, Range<usize>)>) {
-    let start = value.len() / 2 - 4;
-    let mut escaped = |escape: &dyn Fn(u8) -> String| {
-        let (a, b, c) = (&value[..start], &value[start..start + 8], &value[start + 8..]);
-        let [a, b, c] = [a, b, c].map(|part| part.iter().map(|b| escape(*b)).collect::<String>());
-        let within = a.len()..a.len() + b.len();
-        forms.push(((a + &b + &c).into_bytes(), within));
-    };
-    escaped(&|b| char::from(b).to_string());
-    escaped(&|b| format!("{b:02x}"));
-    escaped(&|b| format!("{b:02X}"));
-    escaped(&|b| {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).into() } else { format!("%{b:02X}") }
-    });
-    escaped(&|b| {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).into() } else { format!("%{b:02x}") }
-    });
-    escaped(&|b| match b {
-        b'"' | b'\\' => format!("\\{}", char::from(b)),
-        b'\n' => "\\n".into(),
-        _ => char::from(b).into(),
-    });
-    escaped(&|b| if b == b'\'' { "'\\''".into() } else { char::from(b).into() });
-    for alphabet in [&alphabet::STANDARD, &alphabet::URL_SAFE] {
-        let engine = GeneralPurpose::new(alphabet, NO_PAD);
-        for shift in 0..3 {
-            let text = engine.encode([&vec![0; shift], value].concat());
-            // Characters which neighbours have a part in are none of ours.
-            let bits = 8 * shift..8 * (shift + value.len());
-            let (first, end) = (bits.start.div_ceil(6), bits.end / 6);
-            let region = (8 * (shift + start)).div_ceil(6)..8 * (shift + start + 8) / 6;
-            forms.push((text.as_bytes()[first..end].to_vec(), region.start - first..region.end - first));
-        }
-    }
 }
 
 fn cpu(work: impl FnOnce()) -> Duration {

@@ -30,6 +30,7 @@ mod mmds;
 mod notify;
 mod packet;
 mod program;
+mod proof;
 mod pty;
 mod pty_monitor;
 mod pty_terminal;

@@ -88,9 +88,9 @@ enum Command {
         /// By the sockets of the journal namespace, which systemd hands over
         #[arg(long)]
         services: bool,
-        #[arg(long, hide = true, value_name = "CGROUP")]
-        stand_in: Option<String>,
     },
+    #[command(hide = true)]
+    StandIn { cgroup: String },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -270,8 +270,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
-        Command::Journal { stand_in: Some(cgroup), .. } => return journal::stand_in(&cgroup),
-        Command::Journal { services, .. } => return journal::main(services, config.redact.journal, &dir(None)),
+        Command::StandIn { cgroup } => return journal::stand_in(&cgroup),
+        Command::Journal { services } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))
         }

@@ -35,7 +35,9 @@ use super::{
     journal,
     kept::{Enrolled, Keeper, Kept},
     leaks::Leak,
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
     source::{self, Found},
@@ -218,8 +220,11 @@ impl Agent {
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
         let canary = self.canary.clone().unwrap_or_default();
+        let proof = Proof { journal: self.settings.journal, canary: canary.clone() };
         let pushes = Pushes { redacting: &mut self.redacting, canary, status: self.status.clone() };
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, &summary, &self.status).await {}
+        let channels = (pushes, proof);
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, channels, &summary, &self.status)
+            .await {}
     }
 
     fn policy(&self) -> BootPolicy {

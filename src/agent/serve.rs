@@ -33,7 +33,9 @@ use super::{
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Refused, Request, With},
-    notify, report, retry,
+    notify,
+    proof::Proof,
+    report, retry,
     runtime_dir::RuntimeDir,
     status::{self, Status},
     watch::Pushes,
@@ -85,7 +87,7 @@ pub async fn serve(
     keeper: &mut Keeper,
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
-    pushes: Pushes<'_>,
+    (pushes, proof): (Pushes<'_>, Proof),
     summary: &str,
     status: &Status,
 ) -> Infallible {
@@ -103,6 +105,7 @@ pub async fn serve(
         never = status::beat(status) => never,
         never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
+        never = proof.tell(place.dir.path(), status) => never,
         never = tell(identified, leaks, status) => never,
     }
 }

@@ -21,6 +21,7 @@ mod memory; // no copy of a value in the memory of agent or server, by scanning 
 mod named; // secrets by name, for one command
 mod packaging; // what a package installs: units, pages, completions, the list of it
 mod pam; // the PAM module under real libpam, su, sudo, sshd; the snippets in the shells they are for
+mod redaction; // values in every form, clean logs, others' leaks, real encoders, an attack on a dump
 mod rollouts; // pushes into running sessions: whom they concern, receipts, revocation, fleets of agents in bad weather
 mod shells; // hostile values through real shells and systemd's parser
 mod status; // what an agent says of itself: to whom, over what, and each change

@@ -46,8 +46,9 @@ const PATTERN: usize = 40;
 impl Plan {
     fn of(patterns: usize) -> Self {
         let windows = STRIDE * patterns;
-        // A word for each window or two: more would not fit into the cache next to the processor. The least, 8 KiB, does.
-        let words = (windows / 2).next_power_of_two().max(2048);
+        // One or two words a window, but one or a half where more would not fit into the cache next to the processor.
+        let words = windows.next_power_of_two();
+        let words = if words > 1 << 17 { words / 2 } else { words }.max(2048);
         let bucket_bits = (windows.next_power_of_two().ilog2()).max(6);
         let mut total = 32;
         let mut part = |bytes: usize| {

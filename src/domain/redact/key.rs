@@ -8,28 +8,30 @@ use zeroize::Zeroizing;
 /// Bytes of a window, the smallest thing that is looked for.
 pub const WINDOW: usize = 6;
 
-/// How windows are hashed: the first four bytes and the last four, which share two, each times an odd number.
+/// How windows are hashed: the first four bytes and the last four, which share two, each times an odd number; mixed, because
+/// letters differ in few of their bits.
 #[derive(Clone, Copy)]
-pub struct Hash([u32; 2]);
+pub struct Hash([u32; 3]);
 
 impl Hash {
-    pub fn new(multipliers: [u32; 2]) -> Self {
+    pub fn new(multipliers: [u32; 3]) -> Self {
         Self(multipliers.map(|m| m | 1))
     }
 
-    pub fn multipliers(self) -> [u32; 2] {
+    pub fn multipliers(self) -> [u32; 3] {
         self.0
     }
 
     /// The window that `eight` begins with. The two bytes after it are only there to be loaded with it.
     #[inline]
     pub fn of(self, eight: [u8; 8]) -> u32 {
-        let eight = u64::from_le_bytes(eight);
-        (eight as u32).wrapping_mul(self.0[0]).wrapping_add(((eight >> 16) as u32).wrapping_mul(self.0[1]))
+        let (eight, [low, high, mixed]) = (u64::from_le_bytes(eight), self.0);
+        let sum = (eight as u32).wrapping_mul(low).wrapping_add(((eight >> 16) as u32).wrapping_mul(high));
+        (sum ^ sum >> 15).wrapping_mul(mixed)
     }
 }
 
-/// 32 random bytes, wherever they are kept: `Owned`, or borrowed from a finder's memory. The first 8 make the window's hash,
+/// 32 random bytes, wherever they are kept: `Owned`, or borrowed from a finder's memory. The first 12 make the window's hash,
 /// the last 16 are the MAC's key.
 #[derive(Clone, Copy)]
 pub struct Key<B>(B);
@@ -53,7 +55,7 @@ impl<B: Deref<Target = [u8; 32]>> Key<B> {
 
     pub fn hash(&self) -> Hash {
         let words = self.0.as_chunks().0;
-        Hash::new([0, 1].map(|n| u32::from_le_bytes(words[n])))
+        Hash::new([0, 1, 2].map(|n| u32::from_le_bytes(words[n])))
     }
 
     /// SipHash-2-4-128 of what comes in two pieces.

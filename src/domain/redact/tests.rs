@@ -222,3 +222,182 @@ fn idling_lets_out_what_follows_a_value() {
         }
     }
 }
+
+/// One value after another, each overlapping the next: what they cover comes out in pieces, and nothing is held for ever.
+#[test]
+fn values_that_overlap_without_end_are_not_held_without_end() {
+    let case = Case::new(&[(b"abcabcabcabc", 0..12), (b"other secret", 0..12)]);
+    let finder = Finder::new(&case.fingerprints);
+    let text = [b"x".repeat(3), b"abc".repeat(100_000), b" other secret".to_vec()].concat();
+    for mode in [Mode::Lines, Mode::Terminal] {
+        for chunk in [30_000, text.len()] {
+            let (mut stream, mut out) = (Stream::new(mode), Out::default());
+            let mut most = 0;
+            for part in text.chunks(chunk) {
+                stream.push(&finder, part, &mut out);
+                most = most.max(stream.raw.end().saturating_sub(stream.pending.released));
+            }
+            stream.finish(&finder, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out.0), "xxx<0><0> <1>", "{mode:?}, {chunk}");
+            assert!(most <= 256 * 1024 + chunk as u64, "{mode:?}: {most} bytes were held");
+        }
+    }
+}
+
+/// What is pushed, and where it idles (`None`).
+fn steps(case: &Case, mode: Mode, steps: &[Option<&str>]) -> (String, bool) {
+    let finder = Finder::new(&case.fingerprints);
+    let (mut stream, mut out) = (Stream::new(mode), Out::default());
+    for step in steps {
+        match step {
+            Some(text) => stream.push(&finder, text.as_bytes(), &mut out),
+            None => stream.idle(&finder, &mut out),
+        }
+    }
+    (String::from_utf8(out.0).unwrap(), stream.holds())
+}
+
+#[test]
+fn what_is_undecided_is_held_until_a_newline_or_until_it_idles() {
+    use Mode::{Lines, Terminal};
+    let case = Case::new(&[(b"begin-REGION12-end", 6..14)]);
+    for (mode, pushed, out, holds) in [
+        // hold-back is the farthest end of a window less one byte, 13 here, not the longest pattern
+        (Lines, &[Some("0123456789abcdef")][..], "012", true),
+        (Lines, &[Some("no newline"), None], "no newline", false),
+        (Lines, &[Some("a line\n")], "a line\n", false),
+        (Terminal, &[Some("a line\n")], "", true),
+        (Terminal, &[Some("a line\n"), None], "a line\n", false),
+        // a window speaks for it
+        (Lines, &[Some("x begin-REGION12")], "x ", false),
+        (Lines, &[Some("x begin-REGION12"), None], "x ", false),
+        (Lines, &[Some("x begin-REGION12"), None, Some("-end\n")], "x <0>\n", false),
+        (Lines, &[Some("x begin-REGION12"), None, Some("-enough\n")], "x begin-REGION12-enough\n", false),
+        // let out before a window was seen: the rest is masked
+        (Lines, &[Some("x begin-"), None, Some("REGION12-end\n")], "x begin-<0>\n", false),
+        (Terminal, &[Some("x begin-"), None, Some("REGION12-end\n"), None], "x begin-<0>\n", false),
+    ] {
+        assert_eq!(steps(&case, mode, pushed), (out.into(), holds), "{mode:?}, {pushed:?}");
+    }
+}
+
+#[test]
+fn a_pattern_of_several_lines_is_masked_from_its_windows_line_on() {
+    let case = Case::new(&[(b"first line\nsecond REGION12\nthird", 18..26)]);
+    let text = "a\nfirst line\nsecond REGION12\nthird\n";
+    for chunks in [text.len(), 1, 7] {
+        let finder = Finder::new(&case.fingerprints);
+        let out = streamed(&finder, Mode::Lines, text.as_bytes().chunks(chunks));
+        assert_eq!(String::from_utf8_lossy(&out), "a\nfirst line\n<0>\n", "{chunks}");
+        let out = streamed(&finder, Mode::Terminal, text.as_bytes().chunks(chunks));
+        assert_eq!(String::from_utf8_lossy(&out), "a\n<0>\n", "{chunks}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_patterns_in_pieces() {
+    let case = Case::new(&[(b"begin-REGION12-end", 6..14), (b"one-line\ntwo-line", 0..8)]);
+    let finder = Finder::new(&case.fingerprints);
+    for (text, expected) in [
+        ("a begin-REGION12-end z", "a <0> z"),
+        ("a begin-\x1b[31mREGION\x1b[0m12-end z", "a <0> z"),
+        ("a begin-REG\x1b]0;title\x07ION12-\x1b]8;;http://x\x1b\\end z", "a <0> z"),
+        ("a begin-REG\r\nION12-end z", "a <0> z"),
+        ("a begin-REG \rION12-end z", "a <0> z"),
+        ("a begin-REG\nION12-e\x1b[1;2Hnd z", "a <0> z"),
+        ("a one-line\r\ntwo-line z", "a <1> z"),
+        ("a one-line\ntwo-\x1b(Bline z", "a <1> z"),
+        ("\x1b[1ma begin-REGION12-en\x1b[0m", "\x1b[1ma begin-REGION12-en\x1b[0m"),
+        // what never ends hides nothing
+        ("\x1b]0;begin-REGION12-end", "\x1b]0;<0>"),
+        ("\x1b[\x01begin-\x1b[mREGION12-end", "\x1b[\x01<0>"),
+        ("trailing blank \r\n and a lone \x1b", "trailing blank \r\n and a lone \x1b"),
+    ] {
+        let shown = |out: Vec<u8>| String::from_utf8(out).unwrap();
+        for at in 0..text.len() {
+            let (a, b) = text.as_bytes().split_at(at);
+            assert_eq!(shown(streamed(&finder, Mode::Terminal, [a, b])), expected, "{text:?} split at {at}");
+        }
+        assert_eq!(shown(streamed(&finder, Mode::Terminal, text.as_bytes().chunks(1))), expected, "{text:?}, bytes");
+    }
+}
+
+#[test]
+fn on_a_terminal_too_it_does_not_matter_how_the_text_is_cut() {
+    let mut r = Random(3);
+    for round in 0..60 {
+        let case = Case::random(&mut r, b"ab\n", 5, 30);
+        let finder = Finder::new(&case.fingerprints);
+        let mut text = Vec::new();
+        for byte in case.text(&mut r, b"ab\n", 12) {
+            let between: [&[u8]; 12] =
+                [b"\r\n", b" \r", b"\x1b[31m", b"\x1b", b" ", b"\x1b]0;a\x07", b"", b"", b"", b"", b"", b""];
+            text.extend_from_slice(between[r.below(between.len())]);
+            text.push(byte);
+        }
+        let whole = streamed(&finder, Mode::Terminal, [&*text]);
+        assert_eq!(streamed(&finder, Mode::Terminal, text.chunks(1)), whole, "round {round}, bytes");
+        for at in 0..text.len() {
+            let (a, b) = text.split_at(at);
+            assert_eq!(streamed(&finder, Mode::Terminal, [a, b]), whole, "round {round}, split at {at}");
+        }
+    }
+}
+
+#[test]
+fn when_the_macs_are_spent_the_windows_decide() {
+    let mut r = Random(4);
+    let long = [b"REGION12".to_vec(), r.text(b"abcdef", 64 * 1024)].concat();
+    let case = Case::new(&[(&long, 0..8)]);
+    let finder = Finder::new(&case.fingerprints);
+    let filler = vec![b'.'; long.len()];
+    let few = [b"REGION12".repeat(3), filler.clone()].concat();
+    assert_eq!(streamed(&finder, Mode::Lines, [&*few]), few);
+    let many = [b"REGION12".repeat(40), filler].concat();
+    let masked = streamed(&finder, Mode::Lines, [&*many]);
+    assert!(masked.windows(3).any(|w| w == b"<0>") && masked.len() < many.len() / 2, "{}", masked.len());
+    for longest in [1000, 20_000] {
+        let chunks = random_chunks(&mut r, &many, longest);
+        assert!(streamed(&finder, Mode::Lines, chunks) == masked, "{longest}");
+    }
+}
+
+#[test]
+fn what_others_wrote_is_read_with_care() {
+    let mut r = Random(5);
+    let case = Case::random(&mut r, b"abc", 6, 40);
+    let text = case.text(&mut r, b"abc", 30);
+    let encoded = case.fingerprints.encode();
+    let read = Fingerprints::decode(&encoded).unwrap();
+    assert_eq!(read.encode(), encoded);
+    for len in 0..encoded.len() {
+        assert_eq!(Fingerprints::decode(&encoded[..len]).err(), Some(Malformed), "{len} bytes");
+    }
+    assert!(Fingerprints::decode(&[&encoded[..], b"x"].concat()).is_err());
+    for _ in 0..3_000 {
+        let mut changed = encoded.clone();
+        for _ in 0..r.between(1..4) {
+            let at = r.below(changed.len());
+            changed[at] = [r.next() as u8, 0, 0xff, changed[at] ^ 1][r.below(4)];
+        }
+        if let Ok(fingerprints) = Fingerprints::decode(&changed) {
+            streamed(&Finder::new(&fingerprints), Mode::Terminal, text.chunks(17));
+        }
+    }
+}
+
+#[test]
+fn too_short_and_too_long_is_not_taken() {
+    let mut fingerprints = Fingerprints::new([9; 32]);
+    let long = vec![b'x'; LONGEST + 1];
+    for (pattern, within, expected) in [
+        (&b"1234567"[..], 0..7, Err(Unfit::TooShort)),
+        (b"12345678", 0..8, Ok(())),
+        (b"123456789", 2..9, Err(Unfit::TooShort)),
+        (b"12345678", 0..9, Err(Unfit::TooShort)),
+        (&long, 0..8, Err(Unfit::TooLong)),
+        (&long[1..], 0..8, Ok(())),
+    ] {
+        assert_eq!(fingerprints.add(0, pattern, within.clone()), expected, "{} within {within:?}", pattern.len());
+    }
+}

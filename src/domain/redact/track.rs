@@ -175,6 +175,13 @@ impl Track {
     }
 }
 
+/// Whether no pattern's window is in the text.
+pub(super) fn has_none(tables: &Tables, whole: &[u8]) -> bool {
+    let mut none = true;
+    look_up(tables, &Text::whole(whole), &mut 0, |_, _, _| none = false);
+    none
+}
+
 /// Looks up all windows that end within the text.
 fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64, u32, usize)) {
     let mut candidate = |at: u64| tables.with_window(text.eight(at), |pattern, which| hit(at, pattern, which));
