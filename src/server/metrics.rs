@@ -48,13 +48,21 @@ pub struct Metrics {
     /// A transaction's commit, `fsync` in it, and the jobs that shared it.
     pub commit: Histogram,
     pub group: Histogram,
+    /// As they were when the store was asked last.
+    pub rollouts: AtomicU64,
     calls: Vec<Call>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let calls = (0..=PATHS.len()).map(|_| Call::default()).collect();
-        Self { edge: Arc::default(), commit: Histogram::default(), group: Histogram::of_counts(), calls }
+        Self {
+            edge: Arc::default(),
+            commit: Histogram::default(),
+            group: Histogram::of_counts(),
+            rollouts: AtomicU64::new(0),
+            calls,
+        }
     }
 }
 
@@ -105,6 +113,7 @@ impl Metrics {
         self.commit.render(&mut text, "keyfob_store_commit_seconds", &[]);
         text.family("keyfob_store_group_size", "histogram", "Jobs that shared a commit.");
         self.group.render(&mut text, "keyfob_store_group_size", &[]);
+        text.one("keyfob_rollouts_open", "gauge", "Rollouts that are not over.", self.rollouts.load(Relaxed));
         self.edge(&mut text);
         text
     }

@@ -11,7 +11,7 @@ use super::{
     ca::{Authority, Lives},
     edge,
     grpc::{self, App},
-    metrics::{Counted, Metrics},
+    metrics::Counted,
     program::{Data, LISTENING, print, reachable},
     rollouts,
     store::{Store, new_id},
@@ -96,7 +96,7 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let certificates = watch_certificate(authority.clone(), names)?;
     let metrics = store.metrics().clone();
     if let Some(address) = scraped {
-        hand_out(address, metrics.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
+        hand_out(address, store.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
     }
     let app = App {
         store,
@@ -136,10 +136,25 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     Ok(())
 }
 
+/// How often the store is asked for what only it can count.
+const ASKED: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Metrics, on a listener of their own.
-async fn hand_out(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
+async fn hand_out(address: SocketAddr, store: Store) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!(metrics = %listener.local_addr()?, "listening");
+    let metrics = store.metrics().clone();
+    let counted = metrics.clone();
+    tokio::spawn(async move {
+        let mut look = tokio::time::interval(ASKED);
+        loop {
+            look.tick().await;
+            // Without an answer, the number of before.
+            if let Ok(open) = store.read(|tx| tx.count_open_rollouts()).await {
+                counted.rollouts.store(open, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    });
     tokio::spawn(async move { exposition::serve(listener, || metrics.render()).await });
     Ok(())
 }

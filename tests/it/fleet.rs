@@ -401,6 +401,7 @@ async fn metrics_of_the_server() {
         ("keyfob_handshake_seconds_count", 3.0),
         ("keyfob_store_commit_seconds_count", 5.0),
         ("keyfob_store_group_size_count", 5.0),
+        ("keyfob_rollouts_open", 0.0),
         ("keyfob_connections_open", 2.0),
         ("keyfob_connections_total", 3.0),
     ] {

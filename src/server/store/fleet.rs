@@ -102,6 +102,12 @@ impl Tx<'_> {
         Ok(changed)
     }
 
+    /// Rollouts that are not over, of all organizations.
+    pub fn count_open_rollouts(&self) -> Result<u64, Error> {
+        let open = self.one("SELECT COUNT(*) FROM rollouts WHERE ended_at IS NULL", bind![], |row| row.uint(0))?;
+        Ok(open.unwrap_or_default())
+    }
+
     /// The end of an organization's chain, without looking at whether it is genuine.
     pub fn last_sequence(&self, org: &OrgName) -> Result<u64, Error> {
         let last = self.one("SELECT MAX(sequence) FROM audit WHERE org = ?1", bind![org], |row| row.opt_int(0))?;
