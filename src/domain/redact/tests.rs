@@ -296,7 +296,7 @@ fn a_pattern_of_several_lines_is_masked_from_its_windows_line_on() {
 
 #[test]
 fn a_terminal_shows_patterns_in_pieces() {
-    let case = Case::new(&[(b"begin-REGION12-end", 6..14), (b"one-line\ntwo-line", 0..8)]);
+    let case = Case::new(&[(b"begin-REGION12-end", 6..14), (b"one-line\ntwo-line", 0..8), (b" !REGION3", 1..9)]);
     let finder = Finder::new(&case.fingerprints);
     for (text, expected) in [
         ("a begin-REGION12-end z", "a <0> z"),
@@ -308,6 +308,8 @@ fn a_terminal_shows_patterns_in_pieces() {
         ("a one-line\r\ntwo-line z", "a <1> z"),
         ("a one-line\ntwo-\x1b(Bline z", "a <1> z"),
         ("\x1b[1ma begin-REGION12-en\x1b[0m", "\x1b[1ma begin-REGION12-en\x1b[0m"),
+        // a blank that might have belonged to a wrap, with much that does not count after it
+        (" \x1b[38;5;120;48;5;17m!REGION3 z", "<2> z"),
         // what never ends hides nothing
         ("\x1b]0;begin-REGION12-end", "\x1b]0;<0>"),
         ("\x1b[\x01begin-\x1b[mREGION12-end", "\x1b[\x01<0>"),
@@ -320,6 +322,13 @@ fn a_terminal_shows_patterns_in_pieces() {
         }
         assert_eq!(shown(streamed(&finder, Mode::Terminal, text.as_bytes().chunks(1))), expected, "{text:?}, bytes");
     }
+}
+
+#[test]
+fn a_string_that_never_ends_hides_no_more_than_its_share() {
+    let finder = Finder::new(&Case::new(&[(b"begin-REGION12-end", 6..14)]).fingerprints);
+    let text = [&b"\x1b]0;"[..], &[b'.'; 5000], b"begin-\x1b[1mREGION12-end"].concat();
+    assert!(streamed(&finder, Mode::Terminal, text.chunks(100)).ends_with(b".<0>"));
 }
 
 #[test]
@@ -374,6 +383,12 @@ fn what_others_wrote_is_read_with_care() {
         assert_eq!(Fingerprints::decode(&encoded[..len]).err(), Some(Malformed), "{len} bytes");
     }
     assert!(Fingerprints::decode(&[&encoded[..], b"x"].concat()).is_err());
+    // a length that the windows don't fit into, an offset beyond it, windows that are no three residues
+    for (at, bytes) in [(45, &[7, 0, 0, 0][..]), (49, &[255; 4]), (53, &[encoded[53] + 1]), (54, &[128])] {
+        let mut changed = encoded.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        assert_eq!(Fingerprints::decode(&changed).err(), Some(Malformed), "{bytes:?} at {at}");
+    }
     for _ in 0..3_000 {
         let mut changed = encoded.clone();
         for _ in 0..r.between(1..4) {
