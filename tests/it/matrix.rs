@@ -341,7 +341,7 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
             by.secrets().list_deliveries(v1::ListDeliveriesRequest { r#ref, ..Default::default() }).await.map(drop)
         }
         Call::RolloutCreateRollout => {
-            let reach = v1::create_rollout_request::Reach::Secret(r#ref.expect("made above"));
+            let reach = v1::create_rollout_request::Reach::Secret(v1::SecretRef { id, ..Default::default() });
             by.rollouts().create_rollout(v1::CreateRolloutRequest { reach: Some(reach), options: None }).await.map(drop)
         }
         Call::RolloutGetRollout => by.rollouts().get_rollout(v1::GetRolloutRequest { id }).await.map(drop),

@@ -360,7 +360,7 @@ fn holder(values_too: bool) {
     }
     let redactor = redaction.redactor();
     let values = Some(values).filter(|_| values_too);
-    writeln!(std::io::stdout(), "holding").unwrap();
+    std::io::stdout().write_all(b"holding\n").unwrap();
     let _ = stdin.read(&mut [0]);
     drop((redactor, values));
 }
