@@ -9,8 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 9] =
-        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "rollouts"];
+    const FILES: [&str; 10] =
+        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "fleet", "rollouts"];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
     const SECRET: [&str; 9] = [
@@ -33,7 +33,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("calls.rs"), calls(&compiler.file_descriptor_set()))?;
     tonic_prost_build::configure()
         .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
-        .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
+        .build_server(["SERVER", "AGENT"].iter().any(|f| std::env::var_os(format!("CARGO_FEATURE_{f}")).is_some()))
         .bytes(".keyfob.v1.BundleEntry.value")
         .bytes(".keyfob.v1.FetchResponse.ciphertext")
         .bytes(".keyfob.v1.FetchNamedResponse.ciphertext")
@@ -48,17 +48,20 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
 fn calls(descriptors: &prost_types::FileDescriptorSet) -> String {
     let mut variants = String::new();
     let mut all = String::new();
+    let mut paths = String::new();
     for file in descriptors.file.iter().filter(|f| f.package() == "keyfob.v1") {
         for service in &file.service {
             for method in &service.method {
                 let variant = format!("{}{}", service.name().trim_end_matches("Service"), method.name());
                 variants.push_str(&format!("    /// `{}/{}`\n    {variant},\n", service.name(), method.name()));
                 all.push_str(&format!("Call::{variant}, "));
+                paths.push_str(&format!("{:?}, ", format!("{}/{}", service.name(), method.name())));
             }
         }
     }
     format!(
         "/// Every call of every service.\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\npub enum Call {{\n{variants}}}\n\n\
-         impl Call {{\n    pub const ALL: &'static [Self] = &[{all}];\n}}\n"
+         impl Call {{\n    pub const ALL: &'static [Self] = &[{all}];\n}}\n\n\
+         /// As paths name them, after the package.\npub const PATHS: &[&str] = &[{paths}];\n"
     )
 }

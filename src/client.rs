@@ -2,7 +2,7 @@
 //!
 //! What it never does: retry. Who retries, and for how long, is the caller's policy; [`Error`] tells what is worth it.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -11,16 +11,16 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
 use time::OffsetDateTime;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tonic::{
     Code, Status,
-    transport::{Channel, Endpoint},
+    transport::{Channel, Endpoint, Uri},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::join::Join,
-    tls::{self, Keyed, Trust},
+    domain::{join::Join, name::OrgName},
+    tls::{self, Answers, Keyed, Trust},
     wire::v1,
 };
 
@@ -114,7 +114,7 @@ impl Credentials {
         self.not_before + (self.not_after - self.not_before) * 0.7
     }
 
-    fn keyed(&self) -> Keyed {
+    pub(crate) fn keyed(&self) -> Keyed {
         let key = PrivatePkcs8KeyDer::from(self.key.to_vec());
         Keyed { chain: self.chain.clone(), key: key.into() }
     }
@@ -133,11 +133,32 @@ pub async fn enrol(join: &Join, key: &KeyPair, now: OffsetDateTime) -> Result<Cr
 
 /// Gets a fresh certificate for the same key.
 pub async fn renew(channel: Channel, current: &Credentials, now: OffsetDateTime) -> Result<Credentials, Error> {
+    renew_counted(channel, current, now, &Counter::default()).await.map(|(renewed, _)| renewed)
+}
+
+/// What its holder knows of a credential's renewals: two who hold one key, a VM and its clone, count apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Up to now; `None` for those who don't count.
+    pub renewals: Option<u64>,
+    /// Random, the same until the renewal is answered.
+    pub attempt: Vec<u8>,
+}
+
+/// As [`renew`], for those who count; gives how often the key has been renewed by then.
+pub async fn renew_counted(
+    channel: Channel,
+    current: &Credentials,
+    now: OffsetDateTime,
+    counter: &Counter,
+) -> Result<(Credentials, u64), Error> {
     let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&current.key[..]))
         .map_err(|e| Error::Local(format!("the private key on file: {e}")))?;
     let mut client = v1::enrolment_service_client::EnrolmentServiceClient::new(channel);
-    let reply = client.renew(v1::RenewRequest { csr_der: csr(&key)? }).await?.into_inner();
-    credentials(&key, reply.certificate_chain, reply.trust_bundle, reply.not_after, now)
+    let Counter { renewals, attempt } = counter.clone();
+    let reply = client.renew(v1::RenewRequest { csr_der: csr(&key)?, renewals, attempt }).await?.into_inner();
+    let renewed = credentials(&key, reply.certificate_chain, reply.trust_bundle, reply.not_after, now)?;
+    Ok((renewed, reply.renewals))
 }
 
 /// A fresh ECDSA P-256 key.
@@ -193,7 +214,55 @@ pub fn locate(address: &str) -> Result<String, Error> {
 
 /// Connects; without `own`, as nobody, which is enough to enrol.
 pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<Channel, Error> {
-    let config = tls::client_config(trust, own).map_err(|e| Error::Local(format!("TLS: {e}")))?;
+    let (endpoint, connector) = way(address, trust, own, Answers::ControlPlane)?;
+    endpoint.connect_with_connector(connector).await.map_err(|e| connect_error(address, &e))
+}
+
+/// As [`connect_as`], but connects when it is used, and again when it has to.
+pub fn lazy_as(address: &str, own: &Credentials) -> Result<Channel, Error> {
+    let (endpoint, connector) =
+        way(&locate(address)?, Trust::Roots(own.roots.clone()), Some(own.keyed()), Answers::ControlPlane)?;
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+/// Connects to the agent of a session of the organization, to ask how it is.
+pub async fn connect_agent(address: &str, org: &OrgName, own: &Credentials) -> Result<Channel, Error> {
+    let answers = Answers::AgentOf(org.clone());
+    let (endpoint, connector) = way(address, Trust::Roots(own.roots.clone()), Some(own.keyed()), answers)?;
+    endpoint.connect_with_connector(connector).await.map_err(|e| connect_error(address, &e))
+}
+
+/// Connects to the agent of this VM.
+pub async fn connect_local(socket: &Path) -> Result<Channel, Error> {
+    let path = socket.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let path = path.clone();
+        async move { Ok::<_, io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
+    });
+    // A name is wanted, and nothing is done with it.
+    let endpoint = Endpoint::from_static("http://agent.invalid").connect_timeout(CONNECT_TIMEOUT);
+    endpoint.connect_with_connector(connector).await.map_err(|e| match connect_error("", &e) {
+        Error::Unreachable { cause, .. } => Error::Local(format!(
+            "no agent answers at {} ({cause}); is it running, and are you root or in its group?",
+            socket.display()
+        )),
+        other => other,
+    })
+}
+
+type Tls = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;
+
+/// How an address is reached.
+fn way(
+    address: &str,
+    trust: Trust,
+    own: Option<Keyed>,
+    answers: Answers,
+) -> Result<
+    (Endpoint, impl tower::Service<Uri, Response = Tls, Error = io::Error, Future: Send> + Send + 'static + use<>),
+    Error,
+> {
+    let config = tls::client_config_to(trust, own, answers).map_err(|e| Error::Local(format!("TLS: {e}")))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let (host, _) = address.rsplit_once(':').ok_or_else(|| Error::Local(format!("`{address}` is no HOST:PORT")))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -206,8 +275,9 @@ pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<
         .timeout(CALL_TIMEOUT)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    endpoint
-        .connect_with_connector(tower::service_fn(move |_| {
+    Ok((
+        endpoint,
+        tower::service_fn(move |_| {
             let (connector, name, target) = (connector.clone(), name.clone(), target.clone());
             async move {
                 let tcp = TcpStream::connect(&target).await?;
@@ -215,9 +285,8 @@ pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<
                 let tls = connector.connect(name, tcp).await?;
                 Ok::<_, io::Error>(TokioIo::new(tls))
             }
-        }))
-        .await
-        .map_err(|e| connect_error(address, &e))
+        }),
+    ))
 }
 
 /// Tells "nobody there" from "somebody else there".

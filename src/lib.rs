@@ -57,6 +57,8 @@ mod argv;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "agent", feature = "server"))]
+mod exposition;
 #[cfg(feature = "memory")]
 pub mod harden;
 #[cfg(any(feature = "agent", feature = "server"))]

@@ -19,7 +19,10 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::domain::identity::{Identity, is_server_uri};
+use crate::domain::{
+    identity::{Identity, Subject, is_server_uri},
+    name::OrgName,
+};
 
 /// What HTTP/2 is called in the handshake.
 const ALPN: &[u8] = b"h2";
@@ -41,8 +44,38 @@ pub struct Keyed {
 
 /// What a client brings to the handshake; `None` before it has enrolled.
 pub fn client_config(trust: Trust, own: Option<Keyed>) -> Result<ClientConfig, Error> {
+    client_config_to(trust, own, Answers::ControlPlane)
+}
+
+/// Who may answer a client.
+#[derive(Debug, Clone)]
+pub enum Answers {
+    ControlPlane,
+    /// The agent of one of the organization's sessions.
+    AgentOf(OrgName),
+}
+
+impl Answers {
+    fn are(&self, leaf: &EndEntityCert<'_>) -> bool {
+        match self {
+            Self::ControlPlane => leaf.valid_uri_names().any(is_server_uri),
+            Self::AgentOf(org) => {
+                let mut names = leaf.valid_uri_names().map(Identity::from_uri);
+                match (names.next(), names.next()) {
+                    (Some(Some(identity)), None) => {
+                        identity.org == *org && matches!(identity.subject, Subject::Session(_))
+                    }
+                    _ => false,
+                }
+            }
+        }
+    }
+}
+
+/// As [`client_config`], for a client that is answered by somebody else.
+pub fn client_config_to(trust: Trust, own: Option<Keyed>, answers: Answers) -> Result<ClientConfig, Error> {
     let provider = provider(&[aws_lc_rs::kx_group::X25519MLKEM768]);
-    let verifier = ServerBySpiffe { trust, algorithms: provider.signature_verification_algorithms };
+    let verifier = ServerBySpiffe { trust, answers, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous() // by rustls's naming; the verifier below checks chain, usage, time and SPIFFE name
@@ -58,6 +91,19 @@ pub fn client_config(trust: Trust, own: Option<Keyed>) -> Result<ClientConfig, E
 
 /// What the server brings. Clients without a certificate get through the handshake: enrolment is for them.
 pub fn server_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Result<ServerConfig, Error> {
+    config_of_server(own, authorities, true)
+}
+
+/// What an agent brings to those who ask how it is. Nobody gets through the handshake without a certificate.
+pub fn agent_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Result<ServerConfig, Error> {
+    config_of_server(own, authorities, false)
+}
+
+fn config_of_server(
+    own: Keyed,
+    authorities: &[CertificateDer<'static>],
+    anonymous: bool,
+) -> Result<ServerConfig, Error> {
     let provider = Arc::new(provider(&[
         aws_lc_rs::kx_group::X25519MLKEM768,
         aws_lc_rs::kx_group::X25519,
@@ -67,10 +113,9 @@ pub fn server_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Res
     for authority in authorities {
         roots.add(authority.clone())?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| Error::General(e.to_string()))?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = if anonymous { verifier.allow_unauthenticated() } else { verifier };
+    let verifier = verifier.build().map_err(|e| Error::General(e.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -108,6 +153,7 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 #[derive(Debug)]
 struct ServerBySpiffe {
     trust: Trust,
+    answers: Answers,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -135,7 +181,7 @@ impl ServerCertVerifier for ServerBySpiffe {
         let leaf = EndEntityCert::try_from(leaf).map_err(webpki_error)?;
         leaf.verify_for_usage(self.algorithms.all, &anchors, intermediates, now, KeyUsage::server_auth(), None, None)
             .map_err(webpki_error)?;
-        if leaf.valid_uri_names().any(is_server_uri) {
+        if self.answers.are(&leaf) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::NotValidForName.into())

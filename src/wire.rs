@@ -116,6 +116,16 @@ impl v1::Origin {
     }
 }
 
+impl v1::Origin {
+    /// Of a word of [`Self::word`]'s.
+    pub fn of_word(word: &str) -> Self {
+        [Self::Private, Self::Shared, Self::Environment]
+            .into_iter()
+            .find(|origin| origin.word() == word)
+            .unwrap_or(Self::Unspecified)
+    }
+}
+
 impl From<identity::Role> for v1::Role {
     fn from(role: identity::Role) -> Self {
         match role {

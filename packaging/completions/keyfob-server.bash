@@ -987,7 +987,7 @@ _keyfob__server() {
             return 0
             ;;
         keyfob__subcmd__server__subcmd__serve)
-            opts="-h --data-dir --keyring --listen --address --name --session-certificate-minutes --user-certificate-hours --max-connections --max-connections-per-address --help"
+            opts="-h --data-dir --keyring --listen --address --name --session-certificate-minutes --user-certificate-hours --beat-seconds --metrics-listen --max-connections --max-connections-per-address --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1018,6 +1018,14 @@ _keyfob__server() {
                     return 0
                     ;;
                 --user-certificate-hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --beat-seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

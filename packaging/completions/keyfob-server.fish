@@ -51,6 +51,8 @@ complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l ad
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l name -d 'A further host name or address for the server\'s certificate; clients that are not ours look at it' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l session-certificate-minutes -d 'Life of sessions\' certificates, in minutes' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l user-certificate-hours -d 'Life of users\' certificates, in hours; renewed in use' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l beat-seconds -d 'How often agents report how they are, if nothing changes; one that is silent for three times as long is stale' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l metrics-listen -d 'Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l max-connections -d 'Connections at the most, in all' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l max-connections-per-address -d 'Connections at the most from one address' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -s h -l help -d 'Print help'

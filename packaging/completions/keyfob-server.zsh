@@ -51,6 +51,8 @@ _arguments "${_arguments_options[@]}" : \
 '*--name=[A further host name or address for the server'\''s certificate; clients that are not ours look at it]:NAME:_default' \
 '--session-certificate-minutes=[Life of sessions'\'' certificates, in minutes]:SESSION_CERTIFICATE_MINUTES:_default' \
 '--user-certificate-hours=[Life of users'\'' certificates, in hours; renewed in use]:USER_CERTIFICATE_HOURS:_default' \
+'--beat-seconds=[How often agents report how they are, if nothing changes; one that is silent for three times as long is stale]:SECONDS:_default' \
+'--metrics-listen=[Hand out Prometheus metrics at http\://ADDR\:PORT/metrics, a loopback address \[default\: none are handed out\]]:ADDR:PORT:_default' \
 '--max-connections=[Connections at the most, in all]:MAX_CONNECTIONS:_default' \
 '--max-connections-per-address=[Connections at the most from one address]:MAX_CONNECTIONS_PER_ADDRESS:_default' \
 '-h[Print help]' \

@@ -13,16 +13,24 @@
 //! group = "keyfob"            # the session's group, which may read the files
 //! [redact]
 //! journal = "whole-machine"   # or "services", those with LogNamespace=keyfob; or "off"
+//! [status]
+//! group = "keyfob"            # who may ask on the unix socket, besides root
+//! listen = "192.0.2.7:7444"   # mutual TLS, for operators and admins; without it, nobody
+//! metrics = "127.0.0.1:9464"  # Prometheus; without it, nobody
 //! ```
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
-use crate::domain::boot::{BootPolicy, OnFailure};
+use crate::{
+    domain::boot::{BootPolicy, OnFailure},
+    exposition::loopback,
+};
 
 pub const PATH: &str = "/etc/keyfob/agent.toml";
 
@@ -33,6 +41,7 @@ pub struct Config {
     boot: Boot,
     pub files: Files,
     pub redact: Redact,
+    pub status: Status,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,6 +98,21 @@ impl JournalMode {
     }
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Status {
+    /// The files' where it is not said.
+    pub group: Option<String>,
+    pub listen: Option<SocketAddr>,
+    metrics: Option<String>,
+}
+
+impl Status {
+    pub fn metrics(&self) -> Result<Option<SocketAddr>, String> {
+        self.metrics.as_deref().map(loopback).transpose().map_err(|e| format!("status.metrics: {e}"))
+    }
+}
+
 impl Config {
     /// The file at `path`, which must be there; without one, [`PATH`] if it is there, else the defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, String> {
@@ -102,6 +126,7 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = basic_toml::from_str(text).map_err(|e| e.to_string())?;
+        config.status.metrics()?;
         match config.boot.deadline_seconds {
             Some(seconds) if !(1..=BootPolicy::MAX_DEADLINE).contains(&seconds) => {
                 Err(format!("boot.deadline_seconds is {seconds}, not 1 to {}", BootPolicy::MAX_DEADLINE))
@@ -146,13 +171,17 @@ mod tests {
             boot: Boot { deadline_seconds, on_failure },
             files: Files { dir, group },
             redact: Redact { journal },
+            status: Status { group: askers, listen, metrics },
         } = &all;
         assert_eq!((file, *mmds), (&Join::default().file, Join::default().mmds));
         let policy = BootPolicy::default();
         assert_eq!((*deadline_seconds, *on_failure), (Some(policy.deadline()), Some(policy.on_failure())));
         assert_eq!((dir.as_deref(), group.as_deref()), (Some(Path::new("/run/keyfob")), Some("keyfob")));
         assert_eq!(*journal, JournalMode::default());
-        assert_eq!(keys, 7, "a key that the file doesn't tell of, or tells of twice");
+        assert_eq!(askers.as_deref(), Some("keyfob"));
+        // Without these two keys nothing is listened on; what stands there are examples.
+        assert!(listen.is_some() && metrics.is_some());
+        assert_eq!(keys, 10, "a key that the file doesn't tell of, or tells of twice");
     }
 
     #[test]
@@ -163,6 +192,8 @@ mod tests {
             ("[boot]\ndeadline_seconds = 3601\n", "1 to 3600"),
             ("[boot]\non_failure = 'panic'\n", "panic"),
             ("[redact]\njournal = 'some'\n", "some"),
+            ("[status]\nlisten = '7444'\n", "listen"),
+            ("[status]\nmetrics = '0.0.0.0:9464'\n", "loopback"),
             ("[bot]\n", "bot"),
             ("boot", "line 1"),
         ] {

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::transport::Channel;
 
+use super::files::LeftOut;
 use crate::{
     client::Error,
     domain::{
         identity::{Identity, Subject},
-        name::Id,
+        name::{Id, SecretName},
+        report::Line,
         reserved,
         value::{self, Delivery},
         variable::Variable,
@@ -32,6 +34,7 @@ pub struct Fetched {
     pub environment_version: u64,
     pub bundle_version: String,
     pub sequence: u64,
+    pub left_out: Vec<LeftOut>,
     /// What protects the values' memory.
     pub rung: Rung,
 }
@@ -88,8 +91,17 @@ pub async fn fetch(channel: Channel, own: &Identity, floor: Rung) -> Result<Fetc
         environment_version: contents.environment_version,
         bundle_version: reply.bundle_version,
         sequence: reply.sequence,
+        left_out: contents.left_out.into_iter().filter_map(left_out).collect(),
         rung,
     })
+}
+
+/// For people to read: what is no name is not told.
+fn left_out(said: v1::LeftOutVariable) -> Option<LeftOut> {
+    let origin = said.origin().word().to_owned();
+    let variable = Variable::parse(&said.variable).ok()?.to_string();
+    let name = SecretName::parse(&said.name).ok()?.to_string();
+    Some(LeftOut { variable, name, origin, reason: Line::<500>::cut(&said.reason).into() })
 }
 
 /// Fetches secrets of the session that `own` names by their names; each once.

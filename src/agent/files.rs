@@ -67,6 +67,7 @@ pub struct Set<'a> {
     pub memory: Rung,
     pub installed_at: OffsetDateTime,
     pub items: &'a [Item<'a>],
+    pub left_out: &'a [LeftOut],
     pub fingerprints: &'a [u8],
 }
 
@@ -83,6 +84,17 @@ pub struct Manifest {
     pub files: String,
     pub installed_at: String,
     pub variables: Vec<Installed>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One variable that the session could have, and why it hasn't.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub variable: String,
+    pub name: String,
+    pub origin: String,
+    pub reason: String,
 }
 
 /// One variable as the manifest tells of it.
@@ -279,6 +291,7 @@ fn manifest(dir: &RuntimeDir, set: &Set<'_>) -> Result<Manifest, Error> {
         files: dir.rung().as_str().to_owned(),
         installed_at: set.installed_at.format(&Rfc3339).map_err(|e| Error::Manifest(format!("can't be dated: {e}")))?,
         variables,
+        left_out: set.left_out.to_vec(),
     })
 }
 

@@ -3,7 +3,8 @@
 //! costs the identity, and nothing else changes.
 //!
 //! ```text
-//! memfd = "keyfob identity 1\n" | key | address | policy[3] | not before | not after | count | certificates | count | roots
+//! memfd = "keyfob identity 2\n" | key | address | policy[3] | not before | not after | count | certificates | count | roots
+//!         | renewals u64 | attempt
 //!         every field as length u32 big-endian + bytes; times are Unix seconds, i64 big-endian, counts u32
 //! ```
 //!
@@ -26,9 +27,12 @@ use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::{client::Credentials, domain::boot::BootPolicy};
+use crate::{
+    client::{Counter, Credentials},
+    domain::boot::BootPolicy,
+};
 
-const MAGIC: &[u8] = b"keyfob identity 1\n";
+const MAGIC: &[u8] = b"keyfob identity 2\n";
 /// By turns, so that storing and removing never concern the same name.
 const NAMES: [&str; 2] = ["keyfob-identity-a", "keyfob-identity-b"];
 /// A key, two certificates and some roots are a few KiB.
@@ -48,6 +52,8 @@ pub struct Enrolled {
     pub credentials: Credentials,
     pub address: String,
     pub boot: BootPolicy,
+    /// Kept before each renewal: two processes of one VM are no clones.
+    pub counter: Counter,
 }
 
 /// Stores states, under one name after the other.
@@ -78,7 +84,7 @@ impl Keeper {
     }
 
     /// Gives systemd a new state to hold, and lets go of the one before.
-    pub fn keep(&mut self, key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy)>) {
+    pub fn keep(&mut self, key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy, &Counter)>) {
         let stored = sealed(&encode(key, enrolled)).and_then(|fd| {
             let name = NAMES[self.next];
             sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], &[fd.as_fd()])
@@ -114,7 +120,7 @@ fn read(file: &File) -> io::Result<Kept> {
     decode(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it was not written by this version"))
 }
 
-fn encode(key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy)>) -> Zeroizing<Vec<u8>> {
+fn encode(key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy, &Counter)>) -> Zeroizing<Vec<u8>> {
     // Large enough never to grow, which would leave a copy of the key behind.
     let mut out = Zeroizing::new(Vec::with_capacity(LONGEST as usize));
     let mut field = |bytes: &[u8]| {
@@ -123,7 +129,7 @@ fn encode(key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy)>) -> Zer
     };
     field(MAGIC);
     field(key);
-    if let Some((credentials, address, boot)) = enrolled {
+    if let Some((credentials, address, boot, counter)) = enrolled {
         field(address.as_bytes());
         field(&boot.to_bytes());
         for time in [credentials.not_before, credentials.not_after] {
@@ -133,6 +139,8 @@ fn encode(key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy)>) -> Zer
             field(&(list.len() as u32).to_be_bytes());
             list.iter().for_each(|certificate| field(certificate));
         }
+        field(&counter.renewals.unwrap_or(0).to_be_bytes());
+        field(&counter.attempt);
     }
     out
 }
@@ -148,8 +156,10 @@ fn decode(bytes: &[u8]) -> Option<Kept> {
     let boot = BootPolicy::from_bytes(fields.next()?.try_into().ok()?)?;
     let (not_before, not_after) = (fields.time()?, fields.time()?);
     let (chain, roots) = (fields.list()?, fields.list()?);
+    let renewals = Some(u64::from_be_bytes(fields.next()?.try_into().ok()?));
+    let counter = Counter { renewals, attempt: fields.next()?.to_vec() };
     let credentials = Credentials { key: key.clone(), chain, roots, not_before, not_after };
-    Some(Kept { key, enrolled: Some(Enrolled { credentials, address, boot }) })
+    Some(Kept { key, enrolled: Some(Enrolled { credentials, address, boot, counter }) })
 }
 
 struct Fields<'a>(&'a [u8]);
@@ -191,15 +201,16 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back() {
         let boot = BootPolicy { deadline: Some(30), on_failure: Some(OnFailure::Continue) };
-        let fd = sealed(&encode(b"a key", Some((&credentials(), "host:7443", boot)))).unwrap();
+        let counted = Counter { renewals: Some(7), attempt: vec![1; 16] };
+        let fd = sealed(&encode(b"a key", Some((&credentials(), "host:7443", boot, &counted)))).unwrap();
         let again = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).unwrap();
         let kept = read(&again).unwrap();
         assert_eq!(&kept.key[..], b"a key");
-        let Enrolled { credentials: found, address, boot: policy } = kept.enrolled.unwrap();
+        let Enrolled { credentials: found, address, boot: policy, counter } = kept.enrolled.unwrap();
         let given = credentials();
         assert_eq!((&found.key, &found.chain, &found.roots), (&given.key, &given.chain, &given.roots));
         assert_eq!((found.not_before, found.not_after), (given.not_before, given.not_after));
-        assert_eq!((address.as_str(), policy), ("host:7443", boot));
+        assert_eq!((address.as_str(), policy, counter), ("host:7443", boot, counted));
 
         let only_key = decode(&encode(b"a key", None)).unwrap();
         assert!(only_key.enrolled.is_none() && &only_key.key[..] == b"a key");
@@ -213,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_or_foreign_is_refused() {
-        let whole = encode(b"a key", Some((&credentials(), "host:7443", BootPolicy::default())));
+        let whole = encode(b"a key", Some((&credentials(), "host:7443", BootPolicy::default(), &Counter::default())));
         let only_key = encode(b"a key", None).len();
         for end in (0..whole.len()).filter(|end| *end != only_key) {
             // In the middle of the address's length, what is there is a key without the rest.

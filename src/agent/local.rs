@@ -338,10 +338,10 @@ mod tests {
         };
         let _silent = connected();
         for nonsense in ["{}", "[]", "{\"leaks\":1}", "hunter2"] {
-            rustix::net::send(&connected(), nonsense.as_bytes(), rustix::net::SendFlags::NOSIGNAL).unwrap();
+            rustix::net::send(connected(), nonsense.as_bytes(), rustix::net::SendFlags::NOSIGNAL).unwrap();
         }
         let long = vec![b'['; packet::LONGEST + 1];
-        rustix::net::send(&connected(), &long, rustix::net::SendFlags::NOSIGNAL).unwrap();
+        rustix::net::send(connected(), &long, rustix::net::SendFlags::NOSIGNAL).unwrap();
         tell(&path, &[leak("A", "exec")]).unwrap();
         assert!(matches!(asked.recv().await, Some(Request::Leaks(leaks)) if leaks.len() == 1));
     }

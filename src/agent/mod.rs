@@ -5,6 +5,7 @@
 //!   credential, file, MMDS   │ kept: the identity, in systemd's hands
 //!                            └ serve: renewed at 70 % of life, leaks told, secrets lent; SIGTERM: the files are wiped
 //!                                    └ watch: pushes, revocation
+//! status: how it is, told to who may ask, and to the control plane in beats
 //! exec, redact, doctor: what others make of the files
 //! journal: what is logged, without the values
 //! ```
@@ -43,6 +44,7 @@ mod serve;
 mod signals;
 mod source;
 mod stage;
+mod status;
 mod watch;
 
 pub use program::{command, main};

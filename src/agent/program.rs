@@ -17,6 +17,7 @@ use super::{
     runtime_dir::{Options, RuntimeDir},
     source,
     stage::Stage,
+    status::Sockets,
 };
 use crate::{
     argv,
@@ -87,9 +88,9 @@ enum Command {
         /// By the sockets of the journal namespace, which systemd hands over
         #[arg(long)]
         services: bool,
-        #[arg(long, hide = true, value_name = "CGROUP")]
-        stand_in: Option<String>,
     },
+    #[command(hide = true)]
+    StandIn { cgroup: String },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -269,8 +270,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
-        Command::Journal { stand_in: Some(cgroup), .. } => return journal::stand_in(&cgroup),
-        Command::Journal { services, .. } => return journal::main(services, config.redact.journal, &dir(None)),
+        Command::StandIn { cgroup } => return journal::stand_in(&cgroup),
+        Command::Journal { services } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))
         }
@@ -331,6 +332,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         mount: given.mount || chosen.is_none(),
         allow_swappable: given.allow_swappable,
     };
+    let askers = config.status.group.as_deref().map(group_id).transpose()?;
     let dir = chosen.unwrap_or_else(|| DEFAULT_DIR.into());
     let dir = std::path::absolute(&dir).map_err(|e| Error::Local(format!("{}: {e}", dir.display())))?;
     let dir = RuntimeDir::prepare(&dir, options).map_err(|e| Error::Local(e.to_string()))?;
@@ -341,6 +343,12 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         floor: given.memory.floor(),
         once: given.once,
         journal: config.redact.journal,
+        sockets: Sockets {
+            unix: Sockets::path(dir.path()),
+            group: askers.or(dir.group()),
+            tcp: config.status.listen,
+            metrics: config.status.metrics().map_err(Error::Local)?,
+        },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Error::Local(format!("starting: {e}")))?.block_on(run::run(dir, settings))

@@ -8,25 +8,23 @@ use zeroize::Zeroizing;
 use super::{
     canary::{self, Failed},
     config::JournalMode,
-    report,
-    serve::Identified,
+    status::Status,
 };
-use crate::{domain::report::Line, wire::v1::AgentStatus};
+use crate::domain::report::Line;
 
 /// How long after one that failed it is tried again, in case the redactor was late, and how often.
 const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
-/// What there is to prove, and the report that the result goes into.
+/// What there is to prove.
 pub struct Proof {
     pub journal: JournalMode,
     pub canary: Zeroizing<String>,
-    pub status: AgentStatus,
 }
 
 impl Proof {
-    /// Tells each result that differs from the one before; never ends by itself.
-    pub async fn tell(self, identified: &Identified, dir: &Path) -> Infallible {
-        let Self { journal, canary, mut status } = self;
+    /// The status tells the result; never ends by itself.
+    pub async fn tell(self, dir: &Path, status: &Status) -> Infallible {
+        let Self { journal, canary } = self;
         for pause in [Duration::ZERO].into_iter().chain(AGAIN) {
             tokio::time::sleep(pause).await;
             let (send, result) = oneshot::channel();
@@ -34,21 +32,13 @@ impl Proof {
             // A thread that nobody waits for: an agent that is told to stop does.
             std::thread::spawn(move || send.send(try_ways(journal, &dir, &canary)));
             let Ok(result) = result.await else { break };
-            match &result {
-                Ok(()) => tracing::info!("redaction: the canary did not come out"),
-                Err(error) => tracing::error!(%error, "redaction: failed"),
-            }
-            let said = say(journal, &result);
-            if status.redaction != said {
-                status.redaction = said;
-                if let Err(error) = report::send(identified.connect(), Some(status.clone()), &[]).await {
-                    tracing::warn!(%error, "the control plane was not told");
-                    status.redaction.clear();
-                    continue;
+            status.redaction(&say(journal, &result));
+            match result {
+                Ok(()) => {
+                    tracing::info!("redaction: the canary did not come out");
+                    break;
                 }
-            }
-            if result.is_ok() {
-                break;
+                Err(error) => tracing::error!(%error, "redaction: failed"),
             }
         }
         std::future::pending().await

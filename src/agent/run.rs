@@ -41,10 +41,11 @@ use super::{
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
     source::{self, Found},
+    status::{self, Sockets, Status},
     watch::Pushes,
 };
 use crate::{
-    client::{self, Credentials, Error},
+    client::{self, Counter, Credentials, Error},
     domain::{
         boot::{BootPolicy, OnFailure},
         identity::{Identity, Subject},
@@ -64,6 +65,8 @@ pub struct Settings {
     pub floor: Rung,
     /// Exit when the files are in place.
     pub once: bool,
+    /// Where others ask how this agent is.
+    pub sockets: Sockets,
     /// Who redacts what is logged.
     pub journal: JournalMode,
 }
@@ -102,8 +105,20 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
         }
         std::future::pending().await
     };
-    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks);
+    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks)?;
+    let status = agent.status.clone();
+    let answering = match agent.settings.once {
+        true => None,
+        false => Some(status::serve(&agent.settings.sockets, status).map_err(local)?),
+    };
+    let answering = async {
+        match answering {
+            Some(answering) => answering.await,
+            None => std::future::pending().await,
+        }
+    };
     let lived = tokio::select! {
+        never = answering => match never {},
         never = handing => never,
         () = stop => Ok(()),
         () = notify::watchdog() => Ok(()),
@@ -117,7 +132,8 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
 }
 
 struct Agent {
-    dir: RuntimeDir,
+    dir: Arc<RuntimeDir>,
+    status: Status,
     settings: Settings,
     keeper: Keeper,
     /// What an earlier process left.
@@ -152,14 +168,18 @@ impl Agent {
         settings: Settings,
         redacting: Redacting,
         leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let dir = Arc::new(dir);
+        let status = Status::new(dir.clone());
         let (keeper, kept) = Keeper::restore();
         let (key, enrolled) = kept.map_or((None, None), |Kept { key, enrolled }| (Some(key), enrolled));
-        if let Some(Enrolled { credentials, .. }) = &enrolled {
+        if let Some(Enrolled { credentials, address, .. }) = &enrolled {
+            status.identity(identity(credentials)?.subject.name(), address, credentials)?;
             tracing::info!(not_after = %credentials.not_after, "an earlier process's identity was kept");
         }
-        Self {
+        Ok(Self {
             dir,
+            status,
             settings,
             keeper,
             key,
@@ -172,7 +192,7 @@ impl Agent {
             redacting,
             leaks,
             canary: None,
-        }
+        })
     }
 
     async fn live(&mut self) -> Result<(), Error> {
@@ -182,8 +202,10 @@ impl Agent {
                 self.without(error).await?
             }
             Err(error) => {
+                let report = report::without(report::end(&error), &error);
+                self.status.say(&report);
                 if !error.is_unreachable() {
-                    self.report(report::without(report::end(&error), &error)).await;
+                    self.report(report).await;
                 }
                 return Err(error);
             }
@@ -191,15 +213,18 @@ impl Agent {
         tracing::info!("{summary}");
         files::tell_problem(&self.dir, None, self.settings.floor).map_err(local)?;
         notify::ready(&summary);
-        self.report(report.clone()).await;
+        self.status.say(&report);
+        self.report(report).await;
         let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
         let own = identity(&enrolled.credentials)?;
         let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
         let identified = Identified::new(enrolled, own);
         let canary = self.canary.clone().unwrap_or_default();
-        let proof = Proof { journal: self.settings.journal, canary: canary.clone(), status: report };
-        let pushes = Pushes { redacting: &mut self.redacting, canary };
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, pushes, proof, &summary).await {}
+        let proof = Proof { journal: self.settings.journal, canary: canary.clone() };
+        let pushes = Pushes { redacting: &mut self.redacting, canary, status: self.status.clone() };
+        let channels = (pushes, proof);
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, channels, &summary, &self.status)
+            .await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -227,7 +252,9 @@ impl Agent {
                 None => client::connect_as(address, credentials).await,
             }
         };
-        report::send(channel, Some(status), &[]).await
+        report::send(channel, Some(status), &[]).await?;
+        self.status.contact();
+        Ok(())
     }
 
     /// From nothing to the files, within the deadline. Gives what there is to say of it.
@@ -255,6 +282,7 @@ impl Agent {
         tracing::error!(%error, "going on without secrets, as boot.on_failure says");
         self.tell_problem(&error)?;
         notify::ready(&self.phase("waiting"));
+        self.status.say(&report::without(Phase::Degraded, &error));
         if error.is_transient() {
             self.untold = Some(report::without(Phase::Degraded, &error));
             if self.enrolled.is_none() && self.join.is_none() {
@@ -275,6 +303,7 @@ impl Agent {
         }
         // Nothing changes from here on until somebody restarts the unit.
         let status = report::without(Phase::Degraded, &error);
+        self.status.say(&status);
         let told = retry::until(None, "reporting", async || self.tell(status.clone()).await).await;
         if let Err(error) = told {
             tracing::warn!(%error, "the control plane was not told");
@@ -313,9 +342,11 @@ impl Agent {
                 manifest.memory,
             );
             let report = report::ready(&manifest.bundle_version, &manifest.memory, files);
+            self.status.installed(&manifest);
             return Ok(Installed { summary, report });
         }
         notify::status(&self.phase("fetching"));
+        self.status.phase(Phase::Fetching);
         let floor = self.settings.floor;
         let fetched = retry::until(deadline, "fetching the bundle", async || {
             let channel = client::connect_as(address, credentials).await?;
@@ -332,7 +363,12 @@ impl Agent {
             Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries, None)?;
         self.redacting.give(&encoded).await;
         self.canary = Some(canary);
-        install(&self.dir, &fetched, &encoded, floor)
+        let installed = install(&self.dir, &fetched, &encoded, floor)?;
+        self.status.contact();
+        if let Some(manifest) = files::read_manifest(&self.dir).map_err(local)? {
+            self.status.installed(&manifest);
+        }
+        Ok(installed)
     }
 
     /// Redeems the join string, unless there is an identity.
@@ -342,6 +378,7 @@ impl Agent {
         }
         let Some(Found { join, file }) = &self.join else { return Err(Error::Local("no join string".into())) };
         notify::status(&self.phase("enrolling"));
+        self.status.phase(Phase::Enrolling);
         let key = match &self.key {
             Some(kept) => KeyPair::try_from(&PrivatePkcs8KeyDer::from(&kept[..]))
                 .map_err(|e| Error::Local(format!("the kept key: {e}")))?,
@@ -354,8 +391,11 @@ impl Agent {
             retry::until(deadline, "enrolling", async || client::enrol(join, &key, OffsetDateTime::now_utc()).await);
         let credentials = enrolling.await?;
         let address = client::locate(&join.address)?;
-        self.keeper.keep(&credentials.key, Some((&credentials, &address, join.boot)));
+        let counter = Counter { renewals: Some(0), attempt: Vec::new() };
+        self.keeper.keep(&credentials.key, Some((&credentials, &address, join.boot, &counter)));
         let own = identity(&credentials)?;
+        self.status.identity(own.subject.name(), &address, &credentials)?;
+        self.status.contact();
         tracing::info!(session = own.subject.name(), org = %own.org, "enrolled");
         if let Some(file) = file {
             // The token is spent; the file only invites confusion.
@@ -363,7 +403,7 @@ impl Agent {
                 tracing::warn!(file = %file.display(), %error, "the used join file could not be removed");
             }
         }
-        self.enrolled = Some(Enrolled { credentials, address, boot: join.boot });
+        self.enrolled = Some(Enrolled { credentials, address, boot: join.boot, counter });
         (self.join, self.key) = (None, None);
         Ok(())
     }
@@ -404,6 +444,7 @@ pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: 
         memory: fetched.rung,
         installed_at: OffsetDateTime::now_utc(),
         items: &items,
+        left_out: &fetched.left_out,
         fingerprints,
     };
     files::install(dir, &set, floor).map_err(local)?;

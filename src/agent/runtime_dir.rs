@@ -272,7 +272,7 @@ impl RuntimeDir {
     }
 
     /// Overwrites and removes every file of ours, and unmounts what was mounted by us.
-    pub fn remove(self) -> Result<(), Error> {
+    pub fn remove(&self) -> Result<(), Error> {
         empty(self.fd()).map_err(failed(&self.path, "wiping it"))?;
         if self.mounted {
             umount2(&self.path, MntFlags::MNT_DETACH).map_err(failed(&self.path, "unmounting it"))?;

@@ -37,11 +37,12 @@ use super::{
     proof::Proof,
     report, retry,
     runtime_dir::RuntimeDir,
+    status::{self, Status},
     watch::Pushes,
 };
 use crate::{
-    client::{self, Credentials, Error},
-    domain::{boot::BootPolicy, identity::Identity, name::SecretName, value::Delivery},
+    client::{self, Counter, Credentials, Error},
+    domain::{boot::BootPolicy, identity::Identity, name::SecretName, report::Phase, value::Delivery},
     memory::Rung,
 };
 
@@ -58,11 +59,13 @@ pub struct Identified {
     pub boot: BootPolicy,
     /// The newest.
     pub credentials: watch::Sender<Arc<Credentials>>,
+    /// As it was kept last.
+    counter: Counter,
 }
 
 impl Identified {
-    pub fn new(Enrolled { credentials, address, boot }: Enrolled, own: Identity) -> Self {
-        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)) }
+    pub fn new(Enrolled { credentials, address, boot, counter }: Enrolled, own: Identity) -> Self {
+        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), counter }
     }
 
     pub async fn connect(&self) -> Result<tonic::transport::Channel, Error> {
@@ -84,9 +87,9 @@ pub async fn serve(
     keeper: &mut Keeper,
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
-    pushes: Pushes<'_>,
-    proof: Proof,
+    (pushes, proof): (Pushes<'_>, Proof),
     summary: &str,
+    status: &Status,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
     let served = async {
@@ -98,28 +101,43 @@ pub async fn serve(
     };
     tokio::select! {
         never = served => never,
-        never = renew(identified, keeper, summary) => never,
+        never = renew(identified, keeper, summary, status) => never,
+        never = status::beat(status) => never,
         never = pushes.watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
-        never = proof.tell(identified, place.dir.path()) => never,
-        never = tell(identified, leaks) => never,
+        never = proof.tell(place.dir.path(), status) => never,
+        never = tell(identified, leaks, status) => never,
     }
 }
 
 /// Renews for as long as the control plane does.
-async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> Infallible {
+async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, status: &Status) -> Infallible {
+    let mut counter = identified.counter.clone();
     let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
     loop {
         let credentials = identified.credentials.borrow().clone();
         tokio::time::sleep(left(credentials.renew_at())).await;
         let end = Instant::now() + left(credentials.not_after);
+        if counter.attempt.is_empty() {
+            let mut random = vec![0; 16];
+            if getrandom::fill(&mut random).is_ok() {
+                counter.attempt = random;
+            }
+        }
+        // First of all: a process that dies after asking is no clone of the one that asks again.
+        keeper.keep(&credentials.key, Some((&credentials, &identified.address, identified.boot, &counter)));
         let renewed = retry::until(Some(end), "renewing the identity", async || {
             let channel = client::connect_as(&identified.address, &credentials).await?;
-            client::renew(channel, &credentials, OffsetDateTime::now_utc()).await
+            client::renew_counted(channel, &credentials, OffsetDateTime::now_utc(), &counter).await
         });
         match renewed.await {
-            Ok(fresh) => {
-                keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot)));
+            Ok((fresh, renewals)) => {
+                counter = Counter { renewals: Some(renewals), attempt: Vec::new() };
+                keeper.keep(&fresh.key, Some((&fresh, &identified.address, identified.boot, &counter)));
+                if let Err(error) = status.identity(identified.own.subject.name(), &identified.address, &fresh) {
+                    tracing::warn!(%error, "the status is answered in the identity of before");
+                }
+                status.contact();
                 identified.credentials.send_replace(Arc::new(fresh));
             }
             // `watch` is told the same, and does what there is to do.
@@ -130,6 +148,7 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str) -> I
                 // The session keeps what it has; whether it may have more is the control plane's to say.
                 tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
                 notify::status(&format!("degraded: {error}; {summary}"));
+                status.say(&report::without(Phase::Degraded, &error));
                 return std::future::pending().await;
             }
         }
@@ -219,14 +238,18 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the control plane what leaked, some time after it is found.
-async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>) -> Infallible {
+async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>, status: &Status) -> Infallible {
     let mut ledger = Ledger::default();
+    let count = |ledger: &mut Ledger, leak: Leak| {
+        status.masked(&leak.variable, leak.count);
+        ledger.add(leak);
+    };
     let mut wait = GATHER;
     loop {
         if ledger.is_empty() {
             wait = GATHER;
             match leaks.recv().await {
-                Some(leak) => ledger.add(leak),
+                Some(leak) => count(&mut ledger, leak),
                 None => return std::future::pending().await,
             }
         }
@@ -234,7 +257,7 @@ async fn tell(identified: &Identified, leaks: &mut mpsc::Receiver<Leak>) -> Infa
         loop {
             tokio::select! {
                 () = sleep_until(due) => break,
-                Some(leak) = leaks.recv() => ledger.add(leak),
+                Some(leak) = leaks.recv() => count(&mut ledger, leak),
             }
         }
         while !ledger.is_empty() {

@@ -13,7 +13,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status as Refusal, Streaming, transport::Channel};
 use zeroize::Zeroizing;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     retry::jitter,
     run::{Installed, Redacting, install},
     serve::{Identified, Place},
+    status::Status,
 };
 use crate::{
     client::Error,
@@ -46,7 +47,7 @@ const GOOD: Duration = Duration::from_secs(60);
 /// Why a stream is over.
 enum End {
     /// The session is.
-    Over(Status),
+    Over(Refusal),
     /// There is a newer certificate to come with.
     Renewed,
     Broken(Error),
@@ -61,8 +62,8 @@ impl From<Error> for End {
     }
 }
 
-impl From<Status> for End {
-    fn from(status: Status) -> Self {
+impl From<Refusal> for End {
+    fn from(status: Refusal) -> Self {
         Error::from(status).into()
     }
 }
@@ -73,6 +74,8 @@ pub struct Pushes<'a> {
     pub redacting: &'a mut Redacting,
     /// The process's own.
     pub canary: Zeroizing<String>,
+    /// For the rest of the world.
+    pub status: Status,
 }
 
 impl Pushes<'_> {
@@ -186,7 +189,7 @@ impl Watching<'_> {
     async fn install(&mut self) -> Result<(), Error> {
         let Place { dir, floor, .. } = *self.place;
         let channel = self.identified.connect().await?;
-        let fetched = fetch::fetch(channel.clone(), &self.identified.own, floor).await?;
+        let fetched = fetch::fetch(channel, &self.identified.own, floor).await?;
         let session = self.identified.own.subject.name();
         let canary = Some(self.pushes.canary.clone());
         let Fingerprints { encoded, .. } = Fingerprints::load(dir, session, &fetched.entries, canary)?;
@@ -194,16 +197,18 @@ impl Watching<'_> {
         let Installed { summary, report } = install(dir, &fetched, &encoded, floor)?;
         self.installed = fetched.sequence;
         drop(fetched); // and with it the values, before anything waits
+        if let Ok(Some(manifest)) = files::read_manifest(dir) {
+            self.pushes.status.installed(&manifest);
+        }
+        self.pushes.status.say(&report); // whose change is reported too
+        self.pushes.status.contact();
         tracing::info!("pushed: {summary}");
         notify::status(&summary);
-        if let Err(error) = report::send(std::future::ready(Ok(channel)), Some(report), &[]).await {
-            tracing::warn!(%error, "the control plane was not told");
-        }
         Ok(())
     }
 
     /// The control plane took the session's secrets back.
-    fn over(&self, status: &Status) {
+    fn over(&self, status: &Refusal) {
         let why = format!("the control plane took this session's secrets back: {}", status.message());
         tracing::error!("{why}");
         if let Err(error) = self.place.dir.withdraw() {
@@ -213,6 +218,7 @@ impl Watching<'_> {
             tracing::warn!(%error, "whoever logs in is not told");
         }
         notify::status(&format!("refused: {why}"));
+        self.pushes.status.withdrawn(&why);
     }
 }
 

@@ -8,9 +8,12 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::domain::{
-    boot::{self, BootPolicy},
-    identity,
+use crate::{
+    domain::{
+        boot::{self, BootPolicy},
+        identity,
+    },
+    wire::v1,
 };
 
 const AFTER_HELP: &str = "\
@@ -101,6 +104,12 @@ pub enum Noun {
     /// Sessions: one for each VM boot
     #[command(subcommand)]
     Session(Session),
+    /// All agents, in all live sessions: how they are, what they have installed
+    #[command(subcommand)]
+    Fleet(Fleet),
+    /// One agent, asked itself
+    #[command(subcommand)]
+    Agent(Agent),
     /// The people and machines of the organization
     #[command(subcommand)]
     User(User),
@@ -583,6 +592,103 @@ pub enum Session {
         #[command(flatten)]
         sure: Sure,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Fleet {
+    /// List agents, those of the newest sessions first
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  keyfob fleet list --stale\n  keyfob fleet list --environment default --outdated\n  keyfob fleet list -o json | jq -r '.[] | select(.agent.phase != \"ready\") | .id'"
+    )]
+    List(FleetFilter),
+    /// Show one agent, also of a session that has ended
+    Show {
+        /// Its session's id
+        id: String,
+    },
+    /// Show agents as they change, until interrupted
+    ///
+    /// On a terminal, a table that is redrawn, those that need a look first; else, a line for each change (-o json: an object).
+    Watch(FleetFilter),
+}
+
+/// Which agents.
+#[derive(Debug, Args)]
+pub struct FleetFilter {
+    /// Only of this user's sessions
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only of this environment
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Option<String>,
+    /// Only in this phase
+    #[arg(long, value_enum)]
+    pub phase: Option<Phase>,
+    /// Only those that have been silent for three beats
+    #[arg(long)]
+    pub stale: bool,
+    /// Only those whose bundle is not what their session would get now
+    #[arg(long)]
+    pub outdated: bool,
+    /// Only those whose identity was seen at two places
+    #[arg(long)]
+    pub cloned: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Phase {
+    /// Redeeming its join string
+    Enrolling,
+    /// Fetching its bundle
+    Fetching,
+    /// Files are in place and read back
+    Ready,
+    /// Goes on without secrets, or with what it has
+    Degraded,
+    /// Refused by the control plane
+    Refused,
+    /// Gave up
+    Failed,
+}
+
+impl From<Phase> for v1::Phase {
+    fn from(given: Phase) -> Self {
+        match given {
+            Phase::Enrolling => Self::Enrolling,
+            Phase::Fetching => Self::Fetching,
+            Phase::Ready => Self::Ready,
+            Phase::Degraded => Self::Degraded,
+            Phase::Refused => Self::Refused,
+            Phase::Failed => Self::Failed,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Agent {
+    /// Show how an agent is, as it says itself; never a value
+    ///
+    /// On its own machine: root, and members of the group that reads the files. Over the network, where its configuration lets
+    /// it listen: operators and admins of its organization, with this login. Names of private secrets are told on its own
+    /// machine only, and to nobody else than their owner.
+    #[command(
+        after_help = "Examples:\n  keyfob agent status\n  keyfob agent status --address 192.0.2.7:7444 -o json\n  keyfob agent status --watch"
+    )]
+    Status(AgentStatus),
+}
+
+#[derive(Debug, Args)]
+pub struct AgentStatus {
+    /// The agent's socket on this machine
+    #[arg(long, value_name = "PATH", default_value = "/run/keyfob-agent/status", conflicts_with = "address")]
+    pub socket: PathBuf,
+    /// An agent's address on the network, HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Go on showing it after each change
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Debug, Args)]

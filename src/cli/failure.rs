@@ -30,6 +30,11 @@ impl Failure {
         Self::Told { exit: REFUSED, code: "failed", message: message.into() }
     }
 
+    /// Nobody answers.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::Told { exit: UNREACHABLE, code: "unreachable", message: message.into() }
+    }
+
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Told { exit: USAGE, code: "usage", message: message.into() }
     }

@@ -13,16 +13,19 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 
+mod agent;
 mod args;
 mod audit;
 #[cfg(all(feature = "agent", feature = "server"))]
 mod demo;
 mod environment;
 mod failure;
+mod fleet;
 mod home;
 mod import;
 mod input;
 mod leaks;
+mod live;
 mod login;
 mod output;
 mod pages;
@@ -35,7 +38,7 @@ mod stage;
 mod user;
 mod views;
 
-use args::{Audit, Cli, Format, Noun, Rollout, Secret, Session, User};
+use args::{Agent, Audit, Cli, Fleet, Format, Noun, Rollout, Secret, Session, User};
 use failure::{Done, Failure};
 use home::Home;
 use output::Out;
@@ -125,6 +128,15 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
                 Session::Revoke { id, sure } => session::revoke(&remote, out, &id, &sure).await?,
             }
         }
+        Noun::Fleet(verb) => {
+            let remote = connect(out).await?;
+            match verb {
+                Fleet::List(args) => fleet::list(&remote, out, args).await?,
+                Fleet::Show { id } => fleet::show(&remote, out, &id).await?,
+                Fleet::Watch(args) => fleet::watch(&remote, out, args).await?,
+            }
+        }
+        Noun::Agent(Agent::Status(args)) => agent::status(out, args).await?,
         Noun::User(verb) => {
             let remote = connect(out).await?;
             match verb {

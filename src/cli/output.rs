@@ -43,21 +43,32 @@ impl Out {
         self.raw(&text)
     }
 
+    /// Whether what is shown may be redrawn.
+    pub fn is_live(&self) -> bool {
+        !self.json && io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb")
+    }
+
     /// A result for people: columns under their heads.
     pub fn table<const N: usize>(&self, heads: [&str; N], rows: &[[String; N]]) -> Done {
-        let text =
-            columns(&heads, rows, |head| if self.color { format!("\x1b[1m{head}\x1b[0m") } else { head.to_owned() });
-        self.raw(text.as_bytes())
+        self.raw(self.to_table(heads, rows).as_bytes())
+    }
+
+    pub fn to_table<const N: usize>(&self, heads: [&str; N], rows: &[[String; N]]) -> String {
+        columns(&heads, rows, |head| if self.color { format!("\x1b[1m{head}\x1b[0m") } else { head.to_owned() })
     }
 
     /// A result for people: one thing's properties. Those that are empty are left out.
     pub fn fields(&self, fields: &[(&str, String)]) -> Done {
+        self.raw(self.to_fields(fields).as_bytes())
+    }
+
+    pub fn to_fields(&self, fields: &[(&str, String)]) -> String {
         let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut text = String::new();
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
             text.push_str(&format!("{name:widest$}  {}\n", plain(value)));
         }
-        self.raw(text.as_bytes())
+        text
     }
 
     /// One line of a result.

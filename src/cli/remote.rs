@@ -14,8 +14,9 @@ use crate::{
     seal,
     wire::v1::{
         self, audit_service_client::AuditServiceClient, environment_service_client::EnvironmentServiceClient,
-        rollout_service_client::RolloutServiceClient, secret_service_client::SecretServiceClient,
-        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
+        fleet_service_client::FleetServiceClient, rollout_service_client::RolloutServiceClient,
+        secret_service_client::SecretServiceClient, session_service_client::SessionServiceClient,
+        user_service_client::UserServiceClient,
     },
 };
 
@@ -75,6 +76,10 @@ impl Remote {
 
     pub fn sessions(&self) -> SessionServiceClient<Channel> {
         SessionServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
+    }
+
+    pub fn fleet(&self) -> FleetServiceClient<Channel> {
+        FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
     }
 
     pub fn rollouts(&self) -> RolloutServiceClient<Channel> {

@@ -108,11 +108,11 @@ pub async fn revoke(remote: &Remote, out: &Out, id: &str, sure: &Sure) -> Done {
     changed("revoked", reply.into_inner().session, out)
 }
 
-fn parse(id: &str) -> Done<String> {
+pub fn parse(id: &str) -> Done<String> {
     Id::parse(id).map(|id| id.to_string()).map_err(|e| Failure::usage(e.to_string()))
 }
 
-fn not_found(status: tonic::Status) -> Failure {
+pub fn not_found(status: tonic::Status) -> Failure {
     Failure::from(status).hint("not_found", "`keyfob session list --all` shows what there is")
 }
 

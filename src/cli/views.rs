@@ -21,6 +21,18 @@ pub fn short_time(at: &Option<prost_types::Timestamp>) -> String {
     time(&at.map(|at| prost_types::Timestamp { nanos: 0, ..at })).unwrap_or_default()
 }
 
+/// How long ago: `4s`, `12m`, `3h`, `5d`; none where there is no time, or it is to come.
+pub fn age(at: &Option<prost_types::Timestamp>) -> Option<String> {
+    let seconds = OffsetDateTime::now_utc().unix_timestamp() - at.as_ref()?.seconds;
+    Some(match seconds {
+        ..0 => return None,
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{}m", seconds / 60),
+        7_200..=172_799 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    })
+}
+
 /// The beginning of an opaque version: enough to tell one from another in a list.
 pub fn short(version: &str) -> String {
     version.chars().take(8).collect()

@@ -38,6 +38,8 @@ pub enum Action {
     SessionReport,
     /// An error in a session's report that may name a secret.
     SessionReadNames,
+    /// Its agent's status, from the agent itself.
+    SessionStatus,
     UserRead,
     UserInvite,
     UserUpdate,
@@ -73,6 +75,7 @@ impl Action {
             Self::SessionRevoke => "session.revoke",
             Self::SessionReport => "session.report",
             Self::SessionReadNames => "session.read_names",
+            Self::SessionStatus => "session.status",
             Self::UserRead => "user.read",
             Self::UserInvite => "user.invite",
             Self::UserUpdate => "user.update",
@@ -293,6 +296,10 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
             Target::Session { user: Some(user), .. } if caller.user() == Some(user) => Allow,
             _ => Hide,
         },
+        A::SessionStatus => match target {
+            Target::Session { .. } if admin || caller.role == Role::Operator => Allow,
+            _ => Forbid("over the network, agents tell operators and admins how they are"),
+        },
         A::UserRead if person => Allow,
         A::UserRead => Forbid("only members and admins see who is there"),
         A::UserInvite | A::UserUpdate | A::UserRemove if admin => Allow,
@@ -433,6 +440,9 @@ mod tests {
             (SessionReadNames, "alice's session S1", session(S1, Some("alice")), "a....a"),
             (SessionReadNames, "bob's session S2", session(S2, Some("bob")), ".a...."),
             (SessionReadNames, "automation's", session(S2, None), "aaa..."),
+            (SessionStatus, "alice's session S1", session(S1, Some("alice")), "ffafaf"),
+            (SessionStatus, "automation's", session(S2, None), "ffafaf"),
+            (SessionStatus, "nothing", absent(), "......"),
             (UserRead, "the list", org(), "aaafff"),
             (UserInvite, "somebody", org(), "ffafff"),
             (UserUpdate, "bob", Target::User { name: user("bob") }, "ffafff"),

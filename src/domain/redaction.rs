@@ -274,3 +274,49 @@ impl Hits {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redaction() -> Redaction {
+        let mut redaction = Redaction::new(std::array::from_fn(|i| i as u8));
+        redaction.add("TOKEN", "v1", b"aB3xZ9kQ2mN7pR5tW8yLcD4e");
+        redaction.add("SAME", "", b"aB3xZ9kQ2mN7pR5tW8yLcD4e");
+        redaction
+    }
+
+    #[test]
+    fn written_and_read_back() {
+        let bytes = redaction().encode();
+        let read = Redaction::decode(&bytes).unwrap();
+        assert_eq!(read.encode(), bytes);
+        let (mut out, mut hits) = (Vec::new(), Hits::default());
+        read.redactor().redact(b"<aB3xZ9kQ2mN7pR5tW8yLcD4e>", &mut out, &mut hits);
+        assert_eq!(out, b"<[keyfob:TOKEN,SAME]>");
+        let hits: Vec<_> = hits.drain().map(|hit| (hit.variable, hit.version, hit.form, hit.count)).collect();
+        assert_eq!(hits, [("SAME".into(), "".into(), "raw", 1), ("TOKEN".into(), "v1".into(), "raw", 1)]);
+        assert!(!format!("{read:?}").contains("aB3x"));
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_refused_or_does_no_harm() {
+        let bytes = redaction().encode();
+        for len in 0..bytes.len() {
+            assert!(Redaction::decode(&bytes[..len]).is_err(), "cut to {len}");
+        }
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                let Ok(read) = Redaction::decode(&changed) else { continue };
+                let (mut out, mut hits) = (Vec::new(), Hits::default());
+                read.redactor().redact(b"<aB3xZ9kQ2mN7pR5tW8yLcD4e>", &mut out, &mut hits);
+                assert!(out.iter().all(|b| b.is_ascii_graphic()), "{at}");
+            }
+        }
+        let mut many = bytes[..5].to_vec();
+        many.extend([0xff; 4]);
+        assert!(Redaction::decode(&many).is_err());
+    }
+}

@@ -119,7 +119,16 @@ impl Authority {
             Subject::Session(_) => self.lives.session,
             _ => self.lives.user,
         };
-        let params = leaf(&identity.to_uri(&self.trust_domain), ExtendedKeyUsagePurpose::ClientAuth, &[], now, life)?;
+        let uri = identity.to_uri(&self.trust_domain);
+        let mut params = leaf(&uri, ExtendedKeyUsagePurpose::ClientAuth, &[], now, life)?;
+        if let Subject::Session(id) = &identity.subject {
+            // Its agent also answers those who ask how it is. Ours know it by its URI; others look at a host name, and this one
+            // can be nobody else's.
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            let name = session_host(id.as_str(), &self.trust_domain);
+            let name = name.try_into().map_err(|_| Error::Internal("a session that is no host name"))?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
         let not_after = params.not_after;
         let leaf = params
             .signed_by(&request.0.public_key, &self.issuer)
@@ -139,6 +148,11 @@ impl Authority {
         let chain = vec![leaf.der().clone(), self.certificate.clone()];
         Ok((Keyed { chain, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())) }, not_after))
     }
+}
+
+/// `ID.session.TRUST_DOMAIN`, as far as a host name may have such characters.
+fn session_host(id: &str, trust_domain: &str) -> String {
+    format!("{id}.session.{}", trust_domain.replace('_', "-"))
 }
 
 fn leaf(

@@ -20,6 +20,8 @@ pub enum Error {
         hidden: bool,
         reason: String,
     },
+    /// One identity at two places. Put on record by who noticed it.
+    Cloned,
     NotFound(String),
     Invalid(String),
     Exists(String),
@@ -106,6 +108,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unauthenticated(why) | Self::Internal(why) => f.write_str(why),
+            Self::Cloned => f.write_str(
+                "this identity is in use at two places: the VM was cloned; boot it with a session of its own, and revoke this one",
+            ),
             Self::Refused { reason: text, .. }
             | Self::NotFound(text)
             | Self::Invalid(text)
@@ -147,7 +152,7 @@ impl From<Error> for Status {
         let code = match &error {
             Error::Unauthenticated(_) => Code::Unauthenticated,
             Error::Refused { hidden: true, .. } | Error::NotFound(_) => Code::NotFound,
-            Error::Refused { hidden: false, .. } => Code::PermissionDenied,
+            Error::Refused { hidden: false, .. } | Error::Cloned => Code::PermissionDenied,
             Error::Invalid(_) | Error::Import(_) => Code::InvalidArgument,
             Error::Exists(_) => Code::AlreadyExists,
             Error::Changed(_) => Code::Aborted,

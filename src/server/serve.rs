@@ -1,6 +1,6 @@
 //! `keyfob-server serve`: from a data directory to a server that listens, until it is told to stop.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
@@ -11,12 +11,13 @@ use super::{
     ca::{Authority, Lives},
     edge,
     grpc::{self, App},
+    metrics::Counted,
     program::{Data, LISTENING, print, reachable},
     rollouts,
     store::{Store, new_id},
     streams::Streams,
 };
-use crate::{seal::RecipientKey, tls};
+use crate::{exposition, seal::RecipientKey, tls};
 
 #[derive(Args)]
 pub struct Serve {
@@ -37,6 +38,12 @@ pub struct Serve {
     /// Life of users' certificates, in hours; renewed in use
     #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8_760))]
     user_certificate_hours: u32,
+    /// How often agents report how they are, if nothing changes; one that is silent for three times as long is stale
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    beat_seconds: u32,
+    /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<String>,
     /// Connections at the most, in all
     #[arg(long, default_value_t = edge::Limits::default().max_connections)]
     max_connections: usize,
@@ -46,6 +53,8 @@ pub struct Serve {
 }
 
 pub async fn run(serve: Serve) -> Result<(), String> {
+    let scraped = serve.metrics_listen.as_deref().map(exposition::loopback).transpose();
+    let scraped = scraped.map_err(|e| format!("--metrics-listen: {e}"))?;
     let data = &serve.data;
     let keyring = Arc::new(data.existing()?);
     let _lock = lock(&data.data_dir)?;
@@ -85,6 +94,10 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     names.dedup();
 
     let certificates = watch_certificate(authority.clone(), names)?;
+    let metrics = store.metrics().clone();
+    if let Some(address) = scraped {
+        hand_out(address, store.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
+    }
     let app = App {
         store,
         streams: streams.clone(),
@@ -92,6 +105,8 @@ pub async fn run(serve: Serve) -> Result<(), String> {
         address,
         sealing_key: RecipientKey::generate().map_err(|e| format!("no randomness: {e}"))?,
         sealing_key_id: new_id().map_err(|e| e.to_string())?,
+        beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
+        fleet: grpc::Fleet::default(),
     };
     let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
     let limits = edge::Limits {
@@ -109,7 +124,8 @@ pub async fn run(serve: Serve) -> Result<(), String> {
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&format!("listening on {bound}")),
     ]);
-    edge::serve(listener, certificates, routes, limits, Arc::new(edge::Stats::default()), async {
+    let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
+    edge::serve(listener, certificates, service, limits, stats, async {
         shutdown.await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         streams.close(); // or they would be waited for
@@ -117,6 +133,29 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     })
     .await;
     let _ = fs::remove_file(&listening);
+    Ok(())
+}
+
+/// How often the store is asked for what only it can count.
+const ASKED: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Metrics, on a listener of their own.
+async fn hand_out(address: SocketAddr, store: Store) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!(metrics = %listener.local_addr()?, "listening");
+    let metrics = store.metrics().clone();
+    let counted = metrics.clone();
+    tokio::spawn(async move {
+        let mut look = tokio::time::interval(ASKED);
+        loop {
+            look.tick().await;
+            // Without an answer, the number of before.
+            if let Ok(open) = store.read(|tx| tx.count_open_rollouts()).await {
+                counted.rollouts.store(open, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    });
+    tokio::spawn(async move { exposition::serve(listener, || metrics.render()).await });
     Ok(())
 }
 

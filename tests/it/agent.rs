@@ -118,7 +118,7 @@ async fn exec_gives_a_command_the_variables() {
         (&["/nonexistent/program"], 127, ""),
         (&["/etc/passwd"], 126, ""),
     ] {
-        let ran = agent(&[&["exec", "--dir", dir, "--"][..], command].concat());
+        let ran = agent(&[&["exec", "--no-redact", "--dir", dir, "--"][..], command].concat());
         assert_eq!(ran.status.code(), Some(code), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
         assert_eq!(String::from_utf8_lossy(&ran.stdout), printed, "{command:?}");
     }

@@ -208,6 +208,13 @@ async fn one_value_through_every_path() {
         }
     }
     looked_at(&world, &alice, &mut said).await;
+    let socket = agent.dir.with_file_name("run-agent").join("status");
+    for output in ["table", "json"] {
+        let words = ["agent", "status", "-o", output, "--socket", socket.to_str().expect("a path of ours")];
+        let ran = alice.run(&words);
+        assert!(ran.ok().contains("KEPT_BACK"), "what is left out is told: {}", ran.stdout());
+        said.ran("agent status", &ran);
+    }
     let backup = world.dir.path().join("backup");
     said.ran(
         "backup",
@@ -575,6 +582,7 @@ async fn looked_at(world: &World, alice: &Cli, said: &mut Said) {
         &["env", "show", "default"],
         &["env", "history", "default"],
         &["session", "list", "--all"],
+        &["fleet", "list"],
         &["user", "list"],
         &["whoami"],
     ] {

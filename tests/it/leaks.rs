@@ -1,7 +1,7 @@
 //! What sessions say was printed and masked: who sees it, what is ignored and what is refused, what it does to the audit log;
 //! and how well values can be redacted at all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use keyfob::wire::v1::{self, RedactionStrength, Role, Visibility};
 use rusqlite::Connection;
@@ -497,27 +497,7 @@ async fn an_older_store_is_brought_up_to_date() {
     let status = v1::AgentStatus { phase: v1::Phase::Ready.into(), ..Default::default() };
     vm.api.bundle().report(v1::ReportRequest { status: Some(status), leaks: vec![] }).await.expect("its own");
     assert!(world.terminate_server());
-    let database = Connection::open(world.database()).expect("nobody has it open");
-    database
-        .execute_batch(
-            "DROP TABLE leaks; DROP INDEX secret_versions_by_version; DROP INDEX deliveries_of_session;
-             ALTER TABLE sessions DROP COLUMN redaction; ALTER TABLE sessions DROP COLUMN phases_since;
-             ALTER TABLE sessions DROP COLUMN phases; ALTER TABLE secret_versions DROP COLUMN strength;
-             CREATE INDEX deliveries_of_session ON deliveries (org, session_id, sequence);
-             DELETE FROM migrations WHERE version = 2",
-        )
-        .expect("what version 2 brought");
-    let schema = |of: &Connection| {
-        let mut statement =
-            of.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        rows.map(Result::unwrap).filter(|(name, _)| name != "migrations").collect::<BTreeMap<String, String>>()
-    };
-    let first = Connection::open_in_memory().expect("memory");
-    first.execute_batch(include_str!("../../src/server/store/schema.sql")).expect("the first version");
-    let names = |schema: BTreeMap<String, String>| schema.into_keys().collect::<Vec<_>>();
-    assert_eq!(names(schema(&database)), names(schema(&first)), "this is the first version");
-    drop(database);
+    as_the_first_version(&world.database());
 
     world.restart_server();
     vm.api.reconnect(&world.address).await;
@@ -531,4 +511,31 @@ async fn an_older_store_is_brought_up_to_date() {
     let session = v1::GetSessionRequest { id: vm.id };
     let session = alice.sessions().get_session(session).await.unwrap().into_inner().session.unwrap();
     assert_eq!(session.agent.expect("its report").phase(), v1::Phase::Ready);
+}
+
+/// Puts what a database holds into one of the first schema.
+fn as_the_first_version(path: &Path) {
+    let old = path.with_extension("old");
+    let first = Connection::open(&old).expect("a new file");
+    first.execute_batch(include_str!("../../src/server/store/schema.sql")).expect("the first schema");
+    first
+        .execute_batch("CREATE TABLE migrations (version BIGINT PRIMARY KEY); INSERT INTO migrations VALUES (1)")
+        .expect("as the server notes it");
+    first.execute("ATTACH ?1 AS newer", [path.to_str().expect("UTF-8")]).expect("nobody has it open");
+    let texts = |sql: &str| {
+        let mut statement = first.prepare(sql).expect("a query");
+        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<Vec<String>, _>>().expect("texts")
+    };
+    for table in texts("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name <> 'migrations'") {
+        let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}', 'main')")).join(", ");
+        first
+            .execute_batch(&format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}"))
+            .expect("columns that are still there");
+    }
+    drop(first);
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(path.with_extension(format!("db{suffix}")));
+    }
+    fs::rename(&old, path).expect("our own directory");
 }

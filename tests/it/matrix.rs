@@ -44,7 +44,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         // Anybody may bring a token; this one is worth nothing.
         Call::EnrolmentEnrol => &[(Nothing, "uuuuuuuuu")],
         Call::EnrolmentRenew => &[(Nothing, "aaaaaauau")],
-        Call::BundleFetch | Call::BundleReport | Call::BundleWatch | Call::BundleAcknowledge => {
+        Call::BundleFetch | Call::BundleReport | Call::BundleVouch | Call::BundleWatch | Call::BundleAcknowledge => {
             &[(Nothing, "fffffaufu")]
         }
         Call::BundleFetchNamed => {
@@ -70,8 +70,8 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
             &[(Alices, "ffaf..u.u"), (Absent, "......u.u")]
         }
         Call::SessionCreateSession => &[(Alices, "ffaaffu.u"), (Absent, "ff..ffu.u")],
-        Call::SessionListSessions => &[(Nothing, "aaaaa.uau")],
-        Call::SessionGetSession => &[(Alices, "a.aaa.u.u"), (Absent, "......u.u")],
+        Call::SessionListSessions | Call::FleetListFleet | Call::FleetWatchFleet => &[(Nothing, "aaaaa.uau")],
+        Call::SessionGetSession | Call::FleetGetFleetAgent => &[(Alices, "a.aaa.u.u"), (Absent, "......u.u")],
         Call::SessionEndSession => &[(Alices, "a.aaf.u.u"), (Absent, "......u.u")],
         Call::SessionRevokeSession => &[(Alices, "a.aaf.u.u"), (Absent, "......u.u")],
         Call::RolloutCreateRollout => {
@@ -206,9 +206,10 @@ async fn target(world: &World, alice: &Api, call: Call, on: On) -> String {
             world.admin().environments().create_environment(request).await.expect("the admin makes an environment");
             name
         }
-        (Call::SessionGetSession | Call::SessionEndSession | Call::SessionRevokeSession, On::Alices) => {
-            world.session("alice", "default").await.session.expect("a session").id
-        }
+        (
+            Call::SessionGetSession | Call::FleetGetFleetAgent | Call::SessionEndSession | Call::SessionRevokeSession,
+            On::Alices,
+        ) => world.session("alice", "default").await.session.expect("a session").id,
         (Call::UserUpdateUser | Call::UserRemoveUser, On::Alices) => {
             let name = unique();
             world.invite(&name, Role::Member).await;
@@ -275,7 +276,7 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         }
         Call::EnrolmentRenew => {
             let key = rcgen::KeyPair::try_from(&by.credentials.key[..]).expect("a key");
-            by.enrolment().renew(v1::RenewRequest { csr_der: csr(&key) }).await.map(drop)
+            by.enrolment().renew(v1::RenewRequest { csr_der: csr(&key), ..Default::default() }).await.map(drop)
         }
         Call::BundleFetch => {
             let key = keyfob::seal::RecipientKey::generate().expect("a key");
@@ -293,6 +294,15 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
             let status = v1::AgentStatus { phase: v1::Phase::Fetching.into(), ..Default::default() };
             by.bundle().report(v1::ReportRequest { status: Some(status), ..Default::default() }).await.map(drop)
         }
+        Call::BundleVouch => {
+            let certificate_der = by.credentials.chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
+            by.bundle().vouch(v1::VouchRequest { certificate_der }).await.map(drop)
+        }
+        Call::FleetListFleet => by.fleet().list_fleet(v1::ListFleetRequest::default()).await.map(drop),
+        Call::FleetGetFleetAgent => {
+            by.fleet().get_fleet_agent(v1::GetFleetAgentRequest { session: id }).await.map(drop)
+        }
+        Call::FleetWatchFleet => by.fleet().watch_fleet(v1::WatchFleetRequest::default()).await.map(drop),
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
         Call::SecretCreateSecret => by
             .secrets()
@@ -331,7 +341,7 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
             by.secrets().list_deliveries(v1::ListDeliveriesRequest { r#ref, ..Default::default() }).await.map(drop)
         }
         Call::RolloutCreateRollout => {
-            let reach = v1::create_rollout_request::Reach::Secret(r#ref.expect("made above"));
+            let reach = v1::create_rollout_request::Reach::Secret(v1::SecretRef { id, ..Default::default() });
             by.rollouts().create_rollout(v1::CreateRolloutRequest { reach: Some(reach), options: None }).await.map(drop)
         }
         Call::RolloutGetRollout => by.rollouts().get_rollout(v1::GetRolloutRequest { id }).await.map(drop),

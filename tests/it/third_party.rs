@@ -7,9 +7,12 @@ use std::{
     process::Command,
 };
 
-use keyfob::wire::v1::Role;
+use keyfob::wire::v1::{Role, Visibility};
 
-use crate::world::{AgentRun, Cli, Ran, World, run};
+use crate::{
+    status::listening,
+    world::{AgentRun, Cli, Ran, World, run},
+};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/third_party");
 
@@ -31,9 +34,26 @@ async fn python_creates_lists_rotates_and_deletes_a_secret() {
     assert!(AgentRun::start(&join, &["--once"]).succeed().environ().is_empty());
 }
 
+/// An agent's status and health over mutual TLS.
+#[tokio::test]
+async fn python_asks_an_agent() {
+    let python = python();
+    let world = World::new().await;
+    let op = world.cli("op", Role::Operator).await;
+    world.admin().create("api-key", Visibility::Shared, b"a value of acme").await;
+    let made = world.session("", "default").await;
+    let (_agent, address) = listening(&made.join, world.dir.path(), "");
+    let session = made.session.expect("a session").id;
+    assert_eq!(client_about(&python, &op, &["status", &address, &session], b"").trim(), "PHASE_READY");
+}
+
 fn client(python: &Path, cli: &Cli, verb: &str, stdin: &[u8]) -> String {
+    client_about(python, cli, &[verb], stdin)
+}
+
+fn client_about(python: &Path, cli: &Cli, words: &[&str], stdin: &[u8]) -> String {
     let mut command = Command::new(python);
-    command.arg("-I").arg(Path::new(HERE).join("client.py")).arg(verb).env("KEYFOB_HOME", &cli.home);
+    command.arg("-I").arg(Path::new(HERE).join("client.py")).args(words).env("KEYFOB_HOME", &cli.home);
     // On failure gRPC's own words: which handshake, which call.
     run(command.env("GRPC_VERBOSITY", "error"), stdin).ok()
 }

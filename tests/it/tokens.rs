@@ -133,7 +133,7 @@ async fn renewal_is_for_the_key_on_record() {
 
     let other = client::new_key().unwrap();
     let csr_der = rcgen::CertificateParams::default().serialize_request(&other).unwrap().der().to_vec();
-    let refused = session.enrolment().renew(v1::RenewRequest { csr_der }).await.unwrap_err();
+    let refused = session.enrolment().renew(v1::RenewRequest { csr_der, ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
 
     // A certificate of ours whose key is not on record any more.

@@ -64,6 +64,7 @@ services! {
     sessions: session_service_client::SessionServiceClient,
     users: user_service_client::UserServiceClient,
     audit: audit_service_client::AuditServiceClient,
+    fleet: fleet_service_client::FleetServiceClient,
     rollouts: rollout_service_client::RolloutServiceClient,
 }
 
@@ -377,6 +378,7 @@ impl AgentRun {
     ) -> Self {
         let parent = tempfile::Builder::new().prefix("keyfob-test-").tempdir_in("/dev/shm").expect("/dev/shm is there");
         let (dir, file) = (parent.path().join("run"), parent.path().join("join"));
+        fs::create_dir(parent.path().join("run-agent")).expect("where its sockets are"); // as the unit's RuntimeDirectory=
         fs::write(&file, join).expect("a join file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
         // A file, not a pipe: nobody reads along, and a full pipe would hold the agent up.

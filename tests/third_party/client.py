@@ -4,6 +4,7 @@ Nothing of the repository is read, only what `keyfob login` left in KEYFOB_HOME.
 
     client.py rotate    creates a secret with the first line of stdin, rotates it to the second, prints its version
     client.py delete    deletes it
+    client.py status ADDRESS SESSION    asks that session's agent how it is, prints its phase
 """
 
 import json
@@ -36,12 +37,19 @@ class Services:
     def __init__(self, channel, pool):
         self.channel, self.pool = channel, pool
 
-    def __call__(self, call, **fields):
+    def messages(self, call):
         service, method = call.split("/")
         described = self.pool.FindServiceByName(service).FindMethodByName(method)
-        request = message_factory.GetMessageClass(described.input_type)
-        response = message_factory.GetMessageClass(described.output_type)
+        return (message_factory.GetMessageClass(kind) for kind in (described.input_type, described.output_type))
+
+    def __call__(self, call, **fields):
+        request, response = self.messages(call)
         invoke = self.channel.unary_unary(f"/{call}", request.SerializeToString, response.FromString)
+        return invoke(request(**fields), timeout=20)
+
+    def stream(self, call, **fields):
+        request, response = self.messages(call)
+        invoke = self.channel.unary_stream(f"/{call}", request.SerializeToString, response.FromString)
         return invoke(request(**fields), timeout=20)
 
 
@@ -144,12 +152,40 @@ def delete(services):
     refused(grpc.StatusCode.NOT_FOUND, lambda: services(secrets + "GetSecret", ref={"name": "third-party"}))
 
 
-def main(verb):
+def status(pool, address, session):
+    """An agent knows no reflection: what there is to ask was told by the control plane's."""
+    name = [("grpc.ssl_target_name_override", f"{session}.session.keyfob")]
+    with grpc.secure_channel(address, MTLS, name) as channel:
+        services = Services(channel, pool)
+        found = services("keyfob.v1.AgentStatusService/GetStatus").status
+        assert found.session == session and found.bundle_version and found.certificate_expires_at.seconds, found
+        assert found.names_hidden and found.variables and not any(v.variable or v.name for v in found.variables), found
+        first = next(iter(services.stream("keyfob.v1.AgentStatusService/WatchStatus"))).status
+        assert first.bundle_version == found.bundle_version, first
+        for service in ("", "keyfob.v1.AgentStatusService"):
+            assert services("grpc.health.v1.Health/Check", service=service).status == 1  # SERVING
+        assert next(iter(services.stream("grpc.health.v1.Health/Watch"))).status == 1
+        refused(grpc.StatusCode.NOT_FOUND, lambda: services("grpc.health.v1.Health/Check", service="other"))
+        refused(grpc.StatusCode.UNIMPLEMENTED, lambda: services("keyfob.v1.UserService/WhoAmI"))
+        print(found.DESCRIPTOR.fields_by_name["phase"].enum_type.values_by_number[found.phase].name)
+    # Another agent's name, and the control plane's, are not this one's; nobody without a certificate gets in.
+    for options in ([("grpc.ssl_target_name_override", f"{'a' * 26}.session.keyfob")], []):
+        with grpc.secure_channel(address, MTLS, options) as channel:
+            ask = Services(channel, pool)
+            refused(grpc.StatusCode.UNAVAILABLE, lambda: ask("keyfob.v1.AgentStatusService/GetStatus"))
+    with grpc.secure_channel(address, NOBODY, name) as channel:
+        ask = Services(channel, pool)
+        refused(grpc.StatusCode.UNAVAILABLE, lambda: ask("keyfob.v1.AgentStatusService/GetStatus"))
+
+
+def main(verb, *about):
     transport()
     with connect(MTLS) as channel:
         pool = described(channel)
+        if about:
+            return verb(pool, *about)
         without_certificate(pool)
         verb(Services(channel, pool))
 
 
-main({"rotate": rotate, "delete": delete}[sys.argv[1]])
+main({"rotate": rotate, "delete": delete, "status": status}[sys.argv[1]], *sys.argv[2:])

@@ -222,7 +222,7 @@ fn end(child: &mut Child) {
 /// A stand-in that has left our cgroup. It ends when we do: it reads from us.
 fn start(cgroup: &str) -> io::Result<Child> {
     let mut child = Command::new("/proc/self/exe")
-        .args(["journal", "--stand-in", cgroup])
+        .args(["stand-in", cgroup])
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -63,6 +63,7 @@ impl Store {
                 };
                 restored.streams.push((number, client, other));
             } else if let Some(name) = sockets::bound_name(&fd) {
+                rustix::io::ioctl_fionbio(&fd, true)?; // systemd hands its own over as such that wait
                 restored.bound.push((name, fd));
             }
         }

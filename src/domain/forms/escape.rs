@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Form, scratch::Scratch};
+use super::{Emit, Form, scratch::Scratch};
 
 /// What becomes of the characters that an encoder does not leave as they are.
 pub(super) enum Escape {
@@ -165,13 +165,7 @@ impl<'a> Escaper<'a> {
         Self { bytes, text: std::str::from_utf8(bytes).ok(), odd, seen: vec![own] }
     }
 
-    pub fn each(
-        &mut self,
-        rows: &[(Form, Escape)],
-        region: Range<usize>,
-        out: &mut Scratch,
-        emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-    ) {
+    pub fn each(&mut self, rows: &[(Form, Escape)], region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
         if self.odd.is_empty() {
             return;
         }
@@ -203,7 +197,7 @@ impl<'a> Escaper<'a> {
 
     /// Fills the buffer; tells where the characters that lie in the region are, and those at its borders with them if that
     /// is too little to look for: where no region fits between characters.
-    fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
+    pub(super) fn write(&self, escape: &Escape, region: Range<usize>, out: &mut Scratch) -> Range<usize> {
         out.clear();
         let (mut inside, mut touched) = (None, None);
         let mut at = 0;

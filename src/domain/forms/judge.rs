@@ -19,96 +19,20 @@ pub(super) fn too_common(text: &[u8]) -> bool {
     text.len() < SHORTEST
         || text.iter().all(one)
         || text.len() < 12 && text.iter().all(number)
-        || COMMON.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
+        || COMMON.split(' ').any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// From 8 bytes on; what is shorter is not looked for anyway.
-const COMMON: &[&str] = &[
-    "127.0.0.1/32",
-    "0.0.0.0/0",
-    "255.255.255.0",
-    "localhost",
-    "localhost:3000",
-    "localhost:5432",
-    "localhost:8000",
-    "localhost:8080",
-    "http://localhost",
-    "https://localhost",
-    "http://localhost:3000",
-    "http://localhost:8080",
-    "localhost.localdomain",
-    "host.docker.internal",
-    "example.com",
-    "example.org",
-    "password",
-    "passw0rd",
-    "password1",
-    "password123",
-    "changeme",
-    "changeit",
-    "secret123",
-    "administrator",
-    "username",
-    "postgres",
-    "postgresql",
-    "mongodb",
-    "rabbitmq",
-    "minioadmin",
-    "production",
-    "development",
-    "testing123",
-    "staging1",
-    "undefined",
-    "disabled",
-    "enabled1",
-    "required",
-    "optional",
-    "unlimited",
-    "anonymous",
-    "verify-full",
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "eu-central-1",
-    "eu-north-1",
-    "ap-south-1",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-northeast-1",
-    "ca-central-1",
-    "sa-east-1",
-    "us-central1",
-    "europe-west1",
-    "service_account",
-    "authorized_user",
-    "application",
-    "application/json",
-    "text/plain",
-    "text/html",
-    "/bin/bash",
-    "/usr/bin",
-    "/usr/local/bin",
-    "/dev/null",
-    "https://",
-    "http://",
-    "redis://",
-    "Europe/Berlin",
-    "America/New_York",
-    "Etc/UTC",
-    "en_US.UTF-8",
-    "xterm-256color",
-    "deadbeef",
-    "abcdefgh",
-    "abcdefghijklmnopqrstuvwxyz",
-    "qwertyuiop",
-    "lorem ipsum",
-    "abc12345",
-    "asdfghjkl",
-];
+const COMMON: &str = "127.0.0.1/32 0.0.0.0/0 255.255.255.0 localhost localhost:3000 localhost:5432 localhost:8000 localhost:8080 \
+    http://localhost https://localhost http://localhost:3000 http://localhost:8080 localhost.localdomain \
+    host.docker.internal example.com example.org password passw0rd password1 password123 changeme changeit \
+    secret123 administrator username postgres postgresql mongodb rabbitmq minioadmin production development \
+    testing123 staging1 undefined disabled enabled1 required optional unlimited anonymous verify-full us-east-1 \
+    us-east-2 us-west-1 us-west-2 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 ap-south-1 ap-southeast-1 \
+    ap-southeast-2 ap-northeast-1 ca-central-1 sa-east-1 us-central1 europe-west1 service_account authorized_user \
+    application application/json text/plain text/html /bin/bash /usr/bin /usr/local/bin /dev/null https:// \
+    http:// redis:// Europe/Berlin America/New_York Etc/UTC en_US.UTF-8 xterm-256color deadbeef abcdefgh \
+    abcdefghijklmnopqrstuvwxyz qwertyuiop abc12345 asdfghjkl";
 
 /// Bits that a guess of each byte costs, in tenths; 0 for what is public.
 pub(super) type Worth = Zeroizing<Vec<u8>>;
@@ -164,19 +88,19 @@ pub(super) fn bits(worth: &[u8]) -> usize {
 }
 
 /// What of a text that is no JSON document and has no key's armour everybody knows.
-pub(super) fn public(text: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn public(text: &[u8]) -> [Range<usize>; 2] {
     let prefix = suspicion::token_prefix(text);
     if prefix > 0 {
-        return vec![0..prefix];
+        return [0..prefix, 0..0];
     }
     let segments: Vec<_> = text.split(|b| *b == b'.').map(<[u8]>::len).collect();
     if text.starts_with(b"eyJ") && segments.len() == 3 && segments[2] > 2 * SHORTEST && !text.contains(&b' ') {
-        return vec![0..text.len() - segments[2]];
+        return [0..text.len() - segments[2], 0..0];
     }
-    let Some(scheme) = scheme(text) else { return Vec::new() };
+    let Some(scheme) = scheme(text) else { return [0..0, 0..0] };
     match password(text) {
-        Some(password) => vec![0..password.start, password.end..text.len()],
-        None => vec![0..scheme + text[scheme..].iter().take_while(|b| !b"/?#".contains(b)).count()],
+        Some(password) => [0..password.start, password.end..text.len()],
+        None => [0..scheme + text[scheme..].iter().take_while(|b| !b"/?#".contains(b)).count(), 0..0],
     }
 }
 

@@ -13,14 +13,15 @@
 //!
 //! # Regions
 //!
-//! A fingerprint's window of 8 bytes can be guessed by whoever has the key, and a window over hex covers only 4 bytes of
-//! the secret. So all windows of all forms lie in the image of one *region* of 8 bytes, which is given up: who dumps the
-//! fingerprints may learn these, and nothing else as long as what is left over has [`ENOUGH`] bits, because the rest is
-//! confirmed by a keyed hash over the whole pattern. The accounting, per text:
+//! A fingerprint's windows can be guessed by whoever has the key: six letters and digits of a value cost 2^36 guesses, and
+//! the same window over hex, which covers three of its bytes, 2^18. So all windows of all forms lie in the image of one
+//! *region* of 8 bytes (at most 64 bits; 48 of letters and digits), which is given up: who dumps the fingerprints learns
+//! it, and the value's length. The rest is confirmed by a keyed hash over the whole pattern, which answers only who guesses
+//! all of it: that nothing else is learned holds as long as it is worth [`ENOUGH`] bits. The accounting, per text:
 //!
 //! - A text has one region. A text, line or folded line that does not contain one of those already chosen gets its own.
-//!   A value over 48 bytes thereby gives up about 8 bytes of each 48 (17 %; 8 of 64 characters of a PEM key's lines when
-//!   counted by line), a JSON document 8 of each of its strings.
+//!   A value over 48 bytes thereby gives up about 8 bytes of each 48 (17 to 20 %, of a key too: without folding it would be
+//!   8 of the 64 characters of a line), a JSON document 8 of each of its strings.
 //! - What stands alone (a value, a string, a line that is no key's) must keep [`ENOUGH`] bits outside its region, else
 //!   the value is [`Strength::Weak`]. Of a key's lines the last may be given up whole; the key is weak only when more
 //!   than a quarter of it is (an RSA key is rebuilt from 27 % of its bits: Heninger and Shacham, CRYPTO 2009).
@@ -32,7 +33,10 @@
 //! This guards against accident, not intent. Not found are values that are reversed, split up, interleaved with blanks,
 //! encrypted, compressed, encoded in ways not listed (base32, hex in groups or folded, quoted-printable, base64 of base64 of
 //! something that contains the value), escaped twice other than JSON in JSON, in UTF-16, or changed in case; parts of a
-//! line; lines under 8 bytes by themselves (they are found behind the line before them).
+//! line; lines under 8 bytes by themselves (they are found behind the line before them, and in a stream that is let out line
+//! by line not before the first long one). Of a line `NAME=value` or `name: value` only the value counts, and neither plain
+//! addresses nor names that everybody uses ([`strength`]); of a JSON document the strings, but not those of names such as
+//! `type` or `client_email`. Folded lines are found when the value was encoded alone, from its first byte on.
 
 mod encode;
 mod escape;
@@ -40,6 +44,8 @@ mod json;
 mod judge;
 mod parts;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -130,9 +136,12 @@ pub fn strength(value: &[u8]) -> Strength {
     Plan::of(value).map_or(Strength::NotRedactable, |plan| plan.strength())
 }
 
+/// Takes a pattern: its form, its bytes, and where in them the windows may lie.
+pub type Emit<'a> = dyn FnMut(Form, &[u8], Range<usize>) + 'a;
+
 /// Hands over every pattern of a value, and where in it the windows may lie: always 8 bytes or more, and never outside the
 /// image of a region.
-pub fn expand(value: &[u8], emit: &mut dyn FnMut(Form, &[u8], Range<usize>)) -> Strength {
+pub fn expand(value: &[u8], emit: &mut Emit) -> Strength {
     let Some(plan) = Plan::of(value) else { return Strength::NotRedactable };
     let mut out = Scratch::new();
     for text in &plan.texts {
@@ -157,13 +166,7 @@ pub fn expand(value: &[u8], emit: &mut dyn FnMut(Form, &[u8], Range<usize>)) -> 
 }
 
 /// All forms of a text.
-fn whole(
-    form: Form,
-    bytes: &[u8],
-    region: Range<usize>,
-    out: &mut Scratch,
-    emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-) {
+fn whole(form: Form, bytes: &[u8], region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
     emit(form, bytes, region.clone());
     for before in 0..3 {
         let window = encode::base64(bytes, before, STANDARD, region.clone(), out);
@@ -187,13 +190,7 @@ fn whole(
 }
 
 /// One line of folded base64; or its last full line with a shorter one behind it, which alone would be too short.
-fn folded(
-    bytes: &[u8],
-    columns: usize,
-    region: Range<usize>,
-    out: &mut Scratch,
-    emit: &mut dyn FnMut(Form, &[u8], Range<usize>),
-) {
+fn folded(bytes: &[u8], columns: usize, region: Range<usize>, out: &mut Scratch, emit: &mut Emit) {
     let window = encode::base64(bytes, 0, STANDARD, region, out);
     if out.len() <= columns {
         return emit(Form::Base64Folded, out, window);

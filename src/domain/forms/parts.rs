@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
         } else if armoured && bytes.windows(2).any(|w| w == b"\\n") {
             self.take(Bytes::Made(line_ends(&bytes)), Form::Unescaped, depth + 1);
         } else {
-            public = judge::public(&bytes);
+            public = judge::public(&bytes).into();
             if let Some(password) = judge::password(&bytes) {
                 self.take(Bytes::Made(percent_decoded(&bytes[password])), Form::Password, depth + 1);
             }

@@ -26,9 +26,9 @@ pub enum Mode {
 /// One stream, in whatever pieces it comes: how it is cut makes no difference to what comes out in the end.
 pub struct Stream {
     mode: Mode,
-    raw: Track,
+    pub(super) raw: Track,
     views: Vec<View>,
-    pending: Pending,
+    pub(super) pending: Pending,
 }
 
 impl Stream {
@@ -107,28 +107,45 @@ pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
     pending.release(whole.len() as u64, &Text::whole(whole), sink);
 }
 
+/// Values that overlap without end would otherwise be held without end. Longer than nearly all forms of values.
+const LONGEST_UNION: u64 = 256 * 1024;
+
 /// What was found and has not left yet.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     found: Vec<Span>,
-    released: u64,
+    pub released: u64,
 }
 
 impl Pending {
-    /// Lets out what is before `limit`, where all that starts there is known. A union that reaches over it waits.
+    /// Lets out what is before `limit`, where all that starts there is known. A union that reaches over it waits, but for its
+    /// first [`LONGEST_UNION`] bytes, which leave as one of their own.
     fn release(&mut self, limit: u64, text: &Text, sink: &mut impl Sink) {
         self.found.sort_unstable();
         let mut done = 0;
-        while let Some((union, members)) = self.union_from(done).filter(|(union, _)| union.end <= limit) {
-            if union.end > self.released {
+        while let Some((union, members)) = self.union_from(done) {
+            let end = union.end.min(union.start + LONGEST_UNION);
+            if end > limit {
+                break;
+            }
+            // Of one that is cut, those that start later are of the next piece only.
+            let members = self.found[done..done + members].partition_point(|s| s.start < end);
+            if end > self.released {
                 self.clean(union.start, text, sink);
                 let mut labels: Vec<u32> = self.found[done..done + members].iter().map(|s| s.label).collect();
                 labels.sort_unstable();
                 labels.dedup();
                 sink.masked(&labels);
-                self.released = union.end;
+                self.released = end;
             }
             done += members;
+            if end < union.end {
+                let rest = self.found[done - members..done].iter().filter(|s| s.end > end);
+                let rest: Vec<Span> = rest.map(|s| Span { start: end, ..*s }).collect();
+                self.found.splice(..done, rest);
+                self.found.sort_unstable();
+                done = 0;
+            }
         }
         self.found.drain(..done);
         self.clean(self.next_stop(limit), text, sink);

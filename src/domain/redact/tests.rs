@@ -223,6 +223,27 @@ fn idling_lets_out_what_follows_a_value() {
     }
 }
 
+/// One value after another, each overlapping the next: what they cover comes out in pieces, and nothing is held for ever.
+#[test]
+fn values_that_overlap_without_end_are_not_held_without_end() {
+    let case = Case::new(&[(b"abcabcabcabc", 0..12), (b"other secret", 0..12)]);
+    let finder = Finder::new(&case.fingerprints);
+    let text = [b"x".repeat(3), b"abc".repeat(100_000), b" other secret".to_vec()].concat();
+    for mode in [Mode::Lines, Mode::Terminal] {
+        for chunk in [30_000, text.len()] {
+            let (mut stream, mut out) = (Stream::new(mode), Out::default());
+            let mut most = 0;
+            for part in text.chunks(chunk) {
+                stream.push(&finder, part, &mut out);
+                most = most.max(stream.raw.end().saturating_sub(stream.pending.released));
+            }
+            stream.finish(&finder, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out.0), "xxx<0><0> <1>", "{mode:?}, {chunk}");
+            assert!(most <= 256 * 1024 + chunk as u64, "{mode:?}: {most} bytes were held");
+        }
+    }
+}
+
 /// What is pushed, and where it idles (`None`).
 fn steps(case: &Case, mode: Mode, steps: &[Option<&str>]) -> (String, bool) {
     let finder = Finder::new(&case.fingerprints);

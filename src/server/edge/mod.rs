@@ -55,6 +55,8 @@ pub use limits::Limits;
 use slots::{Full, Slot, Slots};
 use stream::{Bounded, Replay};
 
+use crate::server::histogram::Histogram;
+
 /// First and longest pause after an accept that failed for want of descriptors or memory.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// How long a failed handshake waits for the client to read why: closed at once, the alert would be lost with the socket.
@@ -84,6 +86,8 @@ pub struct Stats {
     pub refused_address: Counter,
     /// The same for places without a certificate.
     pub refused_anonymous: Counter,
+    /// Of those that succeeded.
+    pub handshake_time: Histogram,
     pub handshake_timeouts: Counter,
     pub handshake_failures: Counter,
     pub preface_timeouts: Counter,
@@ -260,10 +264,14 @@ impl Edge {
     ) -> Option<(Replay<TlsStream<Bounded>>, Peer)> {
         let _ = tcp.set_nodelay(true); // fails only on a socket that is gone; the handshake will tell
         let config = self.tls.borrow().clone();
+        let began = Instant::now();
         let tcp = Bounded::new(tcp, self.limits.write_stall, self.stats.clone());
         let mut tls = match timeout(self.limits.handshake, TlsAcceptor::from(config).accept(tcp).into_fallible()).await
         {
-            Ok(Ok(tls)) => tls,
+            Ok(Ok(tls)) => {
+                self.stats.handshake_time.observe(began.elapsed().as_secs_f64());
+                tls
+            }
             Ok(Err((error, tcp))) => {
                 self.stats.handshake_failures.add(1);
                 debug!(peer = %address, %error, "handshake failed");

@@ -5,28 +5,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use rustls::pki_types::CertificateDer;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{App, convert::detail, credential, report, watch};
+use super::{App, convert::detail, credential, report, shown, watch};
 use crate::{
     domain::{
         identity::{Caller, Identity, Subject},
         name::{Id, OrgName, SecretName},
-        policy::{Action, Target, decide},
+        policy::{Action, Target, Verdict, decide},
         report::Line,
         resolve,
     },
     seal::{self, Purpose},
     server::{
         error::Error,
-        store::{Bundle, Credential, Detail, Grant, SessionRow, Tx},
+        store::{Bundle, Credential, Detail, Grant, LeftOut, SessionRow, Tx},
         streams::AgentStream,
     },
     wire::v1::{
         AcknowledgeRequest, AcknowledgeResponse, BundleContents, BundleEntry, Delivery, FetchNamedRequest,
-        FetchNamedResponse, FetchRequest, FetchResponse, Origin, ReportRequest, ReportResponse, WatchRequest,
-        bundle_service_server::BundleService,
+        FetchNamedResponse, FetchRequest, FetchResponse, LeftOutVariable, Origin, ReportRequest, ReportResponse,
+        VouchRequest, VouchResponse, WatchRequest, bundle_service_server::BundleService,
     },
 };
 
@@ -122,9 +123,46 @@ impl BundleService for BundleCalls {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let credential = credential(&request)?;
         let request = request.into_inner();
+        let of = credential.identity.clone();
         self.0.store.write(move |tx| report::keep(tx, &credential, request)).await?;
-        Ok(Response::new(ReportResponse {}))
+        self.0.fleet.reported(of);
+        Ok(Response::new(ReportResponse { next_report_seconds: self.0.beat.as_secs().try_into().unwrap_or(u32::MAX) }))
     }
+
+    async fn vouch(&self, request: Request<VouchRequest>) -> Result<Response<VouchResponse>, Status> {
+        let credential = credential(&request)?;
+        let shown = shown(&CertificateDer::from(request.into_inner().certificate_der))
+            .map_err(|e| Error::Invalid(e.to_string()))?;
+        Ok(Response::new(self.0.store.read(move |tx| vouch(tx, &credential, &shown)).await?))
+    }
+}
+
+/// Whose certificate it is, and what such a caller may know of the session.
+fn vouch(tx: &Tx<'_>, credential: &Credential, shown: &Credential) -> Result<VouchResponse, Error> {
+    let caller = tx.caller(credential)?;
+    let org = caller.org().clone();
+    let session = own_session(tx, &org, &caller)?;
+    let target = session.as_ref().map_or(Target::Organization, SessionRow::target);
+    tx.view(&org, &decide(&caller, Action::SessionReport, &target), "session")?;
+    let refused = |reason: &str| Ok(VouchResponse { reason: reason.to_owned(), ..Default::default() });
+    if shown.identity.org != org {
+        return refused("this agent is of another organization");
+    }
+    let holder = match tx.caller(shown) {
+        Ok(holder) => holder,
+        Err(Error::Unauthenticated(why)) => return refused(why),
+        Err(e) => return Err(e),
+    };
+    if let Verdict::Forbid(why) = decide(&holder, Action::SessionStatus, &target).verdict() {
+        return refused(why);
+    }
+    let may = |action, target| decide(&holder, action, target).verdict() == Verdict::Allow;
+    Ok(VouchResponse {
+        status: may(Action::SessionStatus, &target),
+        shared_names: may(Action::SecretRead, &Target::Organization),
+        private_names: may(Action::SessionReadNames, &target),
+        reason: String::new(),
+    })
 }
 
 /// Tries at a bundle while others push; the last one keeps them from it.
@@ -258,6 +296,7 @@ fn encode(identity: &Identity, session: &SessionRow, bundle: Bundle) -> (Zeroizi
         user: session.user.clone(),
         environment: session.environment.clone(),
         environment_version: session.environment_version,
+        left_out: bundle.left_out.into_iter().map(left_out).collect(),
     };
     for entry in bundle.entries {
         if let Some(id) = entry.secret {
@@ -276,4 +315,8 @@ fn encode(identity: &Identity, session: &SessionRow, bundle: Bundle) -> (Zeroizi
     let mut message = Zeroizing::new(Vec::with_capacity(contents.encoded_len() + seal::TAG_LEN));
     contents.encode(&mut *message).expect("a vector with room for the message takes it");
     (message, items)
+}
+
+fn left_out(LeftOut { variable, origin, name, reason }: LeftOut) -> LeftOutVariable {
+    LeftOutVariable { variable: variable.to_string(), name, origin: Origin::from(origin).into(), reason }
 }

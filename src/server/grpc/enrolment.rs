@@ -12,9 +12,13 @@ use crate::{
     server::{
         ca::{self, Issued},
         error::Error,
+        store::{Counter, Renewed},
     },
     wire::v1::{EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_service_server::EnrolmentService},
 };
+
+/// Enough randomness never to be met twice.
+const ATTEMPT_LEN: usize = 16;
 
 pub struct EnrolmentCalls(pub Arc<App>);
 
@@ -34,18 +38,28 @@ impl EnrolmentService for EnrolmentCalls {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let credential = credential(&request)?;
-        let csr = ca::Request::parse(&request.into_inner().csr_der)?;
+        let RenewRequest { csr_der, renewals, attempt } = request.into_inner();
+        let csr = ca::Request::parse(&csr_der)?;
+        if !matches!(attempt.len(), 0 | ATTEMPT_LEN) {
+            return Err(Error::Invalid(format!("the attempt must have {ATTEMPT_LEN} bytes")).into());
+        }
         if csr.key_hash() != credential.key_hash {
             return Err(Error::Invalid(
                 "a certificate is renewed for the key it has, and the request is made with another".into(),
             )
             .into());
         }
-        let renewing = credential.clone();
-        self.0.store.write(move |tx| tx.renew(&renewing)).await?;
+        let (renewing, counter) = (credential.clone(), Counter { renewals, attempt });
+        let renewals = match self.0.store.write(move |tx| tx.renew(&renewing, &counter)).await? {
+            Renewed::Done(renewals) => renewals,
+            Renewed::Cloned => {
+                tracing::warn!(identity = %credential.identity.subject, org = %credential.identity.org, "cloned");
+                return Err(Error::Cloned.into());
+            }
+        };
         let issued = self.0.authority.issue(&credential.identity, &csr, OffsetDateTime::now_utc())?;
         let (certificate_chain, trust_bundle, not_after) = self.reply(issued);
-        Ok(Response::new(RenewResponse { certificate_chain, trust_bundle, not_after }))
+        Ok(Response::new(RenewResponse { certificate_chain, trust_bundle, not_after, renewals }))
     }
 }
 

@@ -6,6 +6,7 @@ mod bundle;
 mod convert;
 mod enrolment;
 mod environments;
+mod fleet;
 mod import;
 mod leaks;
 mod receipts;
@@ -17,8 +18,11 @@ mod users;
 mod values;
 mod watch;
 
-use std::sync::Arc;
+pub use fleet::Fleet;
 
+use std::{sync::Arc, time::Duration};
+
+use rustls::pki_types::CertificateDer;
 use tonic::{
     Request, Status,
     service::{Routes, interceptor::InterceptedService},
@@ -53,6 +57,9 @@ pub struct App {
     /// Values from people are sealed to this key; it lives as long as the process.
     pub sealing_key: RecipientKey,
     pub sealing_key_id: Id,
+    /// How often agents report at the least.
+    pub beat: Duration,
+    pub fleet: Fleet,
 }
 
 impl App {
@@ -80,7 +87,11 @@ impl App {
 /// Who is calling: the identity in the certificate that passed the handshake.
 fn credential<T>(request: &Request<T>) -> Result<Credential, Error> {
     const NONE: Error = Error::Unauthenticated("this call needs a client certificate; `keyfob login` gets one");
-    let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?;
+    shown(request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?)
+}
+
+/// What a verified certificate says.
+fn shown(certificate: &CertificateDer<'_>) -> Result<Credential, Error> {
     let identity = tls::identity_of(certificate)
         .ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
     let key_hash =
@@ -111,6 +122,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
     use bundle::BundleCalls;
     use enrolment::EnrolmentCalls;
     use environments::EnvironmentCalls;
+    use fleet::FleetCalls;
     use rollouts::RolloutCalls;
     use secrets::SecretCalls;
     use sessions::SessionCalls;
@@ -123,6 +135,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         SessionServiceServer of session_service_server: SessionCalls,
         UserServiceServer of user_service_server: UserCalls,
         AuditServiceServer of audit_service_server: AuditCalls,
+        FleetServiceServer of fleet_service_server: FleetCalls,
         RolloutServiceServer of rollout_service_server: RolloutCalls,
     ];
     let reflection = || {

@@ -33,7 +33,7 @@ pub struct RolloutCalls(pub Arc<App>);
 /// Between two looks at a rollout that somebody watches.
 const BREATH: Duration = Duration::from_millis(100);
 /// Sessions in one message of a watch.
-const CHANGES: u32 = 500;
+const CHANGES: u32 = 1_000;
 
 #[tonic::async_trait]
 impl RolloutService for RolloutCalls {
@@ -139,39 +139,31 @@ impl RolloutService for RolloutCalls {
         let follower = self.0.streams.follow(credential.identity.clone());
         let mut changed = self.0.streams.rollouts();
         let mut seen = 0;
-        let (first, mut more) = changes(&self.0, &credential, &id, &mut seen).await?;
+        let mut news = changes(&self.0, &credential, &id, &mut seen).await?;
         let (send, receive) = mpsc::channel(1);
         let app = self.0.clone();
         tokio::spawn(async move {
             let following = async {
-                let mut message = first;
                 loop {
-                    let over = message.rollout.as_ref().is_some_and(|r| r.ended_at.is_some()) && !more;
-                    if send.send(Ok(message)).await.is_err() || over {
+                    let (over, more) = (news.rollout.ended_at.is_some() && !news.more, news.more);
+                    if (over || !news.changed.is_empty()) && news.send(&send).await.is_err() {
                         return;
                     }
-                    loop {
-                        if !more {
-                            if changed.changed().await.is_err() {
-                                return;
-                            }
-                            tokio::time::sleep(BREATH).await;
-                            changed.mark_unchanged();
+                    if over {
+                        return;
+                    }
+                    if !more {
+                        if changed.changed().await.is_err() {
+                            return;
                         }
-                        match changes(&app, &credential, &id, &mut seen).await {
-                            Ok((next, rest)) => {
-                                more = rest;
-                                let ended = next.rollout.as_ref().is_some_and(|r| r.ended_at.is_some());
-                                if next.changed.is_empty() && !ended {
-                                    continue; // it was another rollout
-                                }
-                                message = next;
-                                break;
-                            }
-                            Err(status) => {
-                                let _ = send.send(Err(status)).await;
-                                return;
-                            }
+                        tokio::time::sleep(BREATH).await;
+                        changed.mark_unchanged();
+                    }
+                    match changes(&app, &credential, &id, &mut seen).await {
+                        Ok(next) => news = next, // of another rollout, where nothing is in it
+                        Err(status) => {
+                            let _ = send.send(Err(status)).await;
+                            return;
                         }
                     }
                 }
@@ -186,13 +178,32 @@ impl RolloutService for RolloutCalls {
     }
 }
 
-/// What has changed in a rollout since `seen`; and whether there is more. Who asks is looked up anew each time.
-async fn changes(
-    app: &Arc<App>,
-    credential: &Credential,
-    id: &str,
-    seen: &mut u64,
-) -> Result<(v1::WatchRolloutResponse, bool), Status> {
+/// What has changed in a rollout.
+struct News {
+    rollout: v1::Rollout,
+    changed: Vec<v1::RolloutTarget>,
+    /// There is more already.
+    more: bool,
+}
+
+impl News {
+    /// In messages of a size that clients take.
+    async fn send(self, to: &mpsc::Sender<Result<v1::WatchRolloutResponse, Status>>) -> Result<(), ()> {
+        let Self { rollout, mut changed, .. } = self;
+        loop {
+            let rest = changed.split_off(changed.len().min(CHANGES as usize));
+            let message = v1::WatchRolloutResponse { rollout: Some(rollout.clone()), changed };
+            to.send(Ok(message)).await.map_err(drop)?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            changed = rest;
+        }
+    }
+}
+
+/// What has changed since `seen`. Who asks is looked up anew each time.
+async fn changes(app: &Arc<App>, credential: &Credential, id: &str, seen: &mut u64) -> Result<News, Status> {
     let (credential, id, after) = (credential.clone(), id.to_owned(), *seen);
     let (rollout, changed, revision) = app
         .read_on_record(move |tx| {
@@ -205,7 +216,7 @@ async fn changes(
         .await?;
     *seen = revision;
     let more = revision < rollout.row.revision && !changed.is_empty();
-    Ok((v1::WatchRolloutResponse { rollout: Some(rollout.into()), changed }, more))
+    Ok(News { rollout: rollout.into(), changed, more })
 }
 
 /// The stream of a watch.

@@ -155,7 +155,7 @@ impl SessionCalls {
 }
 
 /// An id that is none names nothing.
-fn find(tx: &Tx<'_>, org: &OrgName, id: &str) -> Result<(Target, Option<SessionRow>), Error> {
+pub(super) fn find(tx: &Tx<'_>, org: &OrgName, id: &str) -> Result<(Target, Option<SessionRow>), Error> {
     let session = match Id::parse(id) {
         Ok(id) => tx.session(org, &id)?,
         Err(_) => None,
@@ -165,7 +165,7 @@ fn find(tx: &Tx<'_>, org: &OrgName, id: &str) -> Result<(Target, Option<SessionR
 }
 
 /// Where a page of sessions ended: `created_at.id`.
-fn cursor(token: &str) -> Result<Option<(i64, Id)>, Error> {
+pub(super) fn cursor(token: &str) -> Result<Option<(i64, Id)>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -174,13 +174,13 @@ fn cursor(token: &str) -> Result<Option<(i64, Id)>, Error> {
 }
 
 /// A session as one caller sees it, and its state at the time of the transaction.
-struct Shown {
-    row: SessionRow,
-    state: SessionState,
+pub(super) struct Shown {
+    pub row: SessionRow,
+    pub state: SessionState,
 }
 
 impl Shown {
-    fn of(tx: &Tx<'_>, caller: &Caller, mut row: SessionRow) -> Self {
+    pub fn of(tx: &Tx<'_>, caller: &Caller, mut row: SessionRow) -> Self {
         let state = row.state(tx.now);
         let names = decide(caller, Action::SessionReadNames, &row.target()).verdict() == Verdict::Allow;
         if let Some((_, report)) = row.report.as_mut().filter(|(_, report)| report.last_error_names && !names) {

@@ -8,7 +8,6 @@ use tonic::{Request, Status};
 use super::{App, bundle::own_session, convert::detail, credential};
 use crate::{
     domain::{
-        audit::{Fact, Outcome},
         name::{Id, OrgName},
         policy::{Action, Decision, Target, decide},
         report::Line,
@@ -85,14 +84,7 @@ fn watching(tx: &Tx<'_>, credential: &Credential) -> Result<(OrgName, Id), Error
 
 fn cloned(tx: &Tx<'_>, credential: &Credential) -> Result<(), Error> {
     let (org, session) = watching(tx, credential)?;
-    let fact = Fact {
-        actor: credential.identity.subject.to_string(),
-        action: "session.clone",
-        target: format!("session/{session}"),
-        outcome: Outcome::Refused,
-        detail: detail([("reason", "two agents hold its identity".to_owned())]),
-    };
-    tx.record(&org, fact).map(drop)
+    tx.note_clone(&org, &session, "two agents hold its identity")
 }
 
 /// The caller's session, and policy's word on its answer.

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         name::{Id, OrgName, UserName},
         policy::Action,
-        resolve::{Candidate, Origin, Resolved, resolve},
+        resolve::{self, Candidate, Origin, Resolved, resolve},
         value::Delivery,
         variable::Variable,
     },
@@ -27,7 +27,19 @@ pub struct Bundle {
     /// Opaque name of this content: 128 bits of a hash over names and versions. No value goes into it.
     pub version: Id,
     pub entries: Vec<Entry>,
+    /// What the session is entitled to and does not get by itself, in the order of the variables.
+    pub left_out: Vec<LeftOut>,
 }
+
+pub struct LeftOut {
+    pub variable: Variable,
+    pub origin: Origin,
+    pub name: String,
+    pub reason: String,
+}
+
+/// Shared secrets that are not installed and told of all the same, at the most.
+const MAX_TOLD: usize = 50;
 
 pub struct Entry {
     pub variable: Variable,
@@ -104,16 +116,40 @@ impl Tx<'_> {
             candidates.push(environment_candidate(variable, &session.environment, &version, Source::Plain(value))?);
         }
         let allowed = self.allowed_variables(org)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut left) = (Vec::new(), Vec::new());
         for Resolved { winner, left_out, .. } in resolve(candidates, |v| allowed.contains(v.as_str())) {
-            if left_out.is_some() {
+            if let Some(why) = left_out {
                 self.prove(org, &winner)?; // it hides what is weaker
+                let Candidate { variable, origin, name, .. } = winner;
+                left.push(LeftOut { variable, origin, name, reason: why.to_string() });
                 continue;
             }
             let reserved_allowed = allowed.contains(winner.variable.as_str());
             entries.push(self.entry(org, winner, reserved_allowed)?);
         }
-        Ok(Bundle { version: content_id(&entries), entries })
+        self.add_lendable(org, &entries, &mut left)?;
+        Ok(Bundle { version: content_id(&entries), entries, left_out: left })
+    }
+
+    /// The names of shared secrets that hide nothing and are not installed. Not all, where there are many: they are told for people
+    /// to read. (`+` keeps them in the order of the index that has the variables, so that no more rows are looked at than are told.)
+    fn add_lendable(&self, org: &OrgName, entries: &[Entry], left: &mut Vec<LeftOut>) -> Result<(), Error> {
+        let lendable = self.all(
+            "SELECT variable, name FROM secrets WHERE org = ?1 AND owner = '' AND +auto_install = 0 ORDER BY variable LIMIT ?2",
+            bind![org, MAX_TOLD],
+            |row| Ok((row.text(0)?, row.text(1)?)),
+        )?;
+        for (variable, name) in lendable {
+            let variable = stored_variable(&variable)?;
+            let taken =
+                entries.iter().map(|e| &e.variable).chain(left.iter().map(|l| &l.variable)).any(|v| *v == variable);
+            if !taken {
+                let reason = resolve::LeftOut::AutoInstallOff.to_string();
+                left.push(LeftOut { variable, origin: Origin::Shared, name, reason });
+            }
+        }
+        left.sort_by(|a, b| a.variable.cmp(&b.variable));
+        Ok(())
     }
 
     /// Refuses a candidate whose row is not genuine.

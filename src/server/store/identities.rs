@@ -3,7 +3,7 @@
 use getrandom::fill;
 use zeroize::Zeroizing;
 
-use super::{Error, Grant, Notice, Tx, bind};
+use super::{Bind, Error, Grant, Notice, Tx, bind};
 use crate::domain::{
     audit::{Fact, Outcome},
     identity::{Caller, Identity, Role, Subject},
@@ -24,6 +24,22 @@ pub struct Redeemed {
     pub identity: Identity,
     /// Whether this was a repeat by the same key.
     pub repeated: bool,
+}
+
+/// What a holder says of its renewals.
+#[derive(Debug, Default)]
+pub struct Counter {
+    pub renewals: Option<u64>,
+    /// Random; the same for as long as one renewal is not answered.
+    pub attempt: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// So often by now.
+    Done(u64),
+    /// Refused, and on record.
+    Cloned,
 }
 
 /// The longest a join token lives.
@@ -127,15 +143,37 @@ impl Tx<'_> {
         Ok(Redeemed { identity, repeated: !first })
     }
 
-    /// Counts a renewal of a credential that [`Tx::caller`] has let through.
-    pub fn renew(&self, credential: &Credential) -> Result<(), Error> {
+    /// Counts a renewal of a credential that [`Tx::caller`] has let through. A session's own count must not lie behind: two who
+    /// hold one identity, a VM and its clone, count apart.
+    pub fn renew(&self, credential: &Credential, said: &Counter) -> Result<Renewed, Error> {
         self.caller(credential)?;
+        let Identity { org, subject } = &credential.identity;
+        let (counted, attempt) = self
+            .one("SELECT renewals, attempt FROM credentials WHERE key_hash = ?1", bind![&credential.key_hash], |row| {
+                Ok((row.uint(0)?, row.opt_blob(1)?))
+            })?
+            .ok_or(Error::Unauthenticated(REVOKED))?;
+        let repeats = !said.attempt.is_empty() && attempt.as_ref() == Some(&said.attempt);
+        let count = match (subject, said.renewals) {
+            (Subject::Session(_), None) if attempt.is_none() => counted,
+            (Subject::Session(id), renewals) => match renewals.unwrap_or(0) {
+                // Done already, but the answer got lost.
+                behind if repeats && behind + 1 == counted => behind,
+                behind if behind < counted => {
+                    self.note_clone(org, id, "its renewals were counted backwards")?;
+                    return Ok(Renewed::Cloned);
+                }
+                ahead => ahead, // of a store that was put back
+            },
+            _ => counted,
+        };
+        let attempt: Bind<'_> = if said.attempt.is_empty() { Bind::Null } else { (&said.attempt).into() };
         self.execute(
-            "UPDATE credentials SET renewals = renewals + 1, renewed_at = ?2 WHERE key_hash = ?1",
-            bind![&credential.key_hash, self.now],
+            "UPDATE credentials SET renewals = ?2, renewed_at = ?3, attempt = COALESCE(?4, attempt) WHERE key_hash = ?1",
+            &[(&credential.key_hash).into(), (count + 1).into(), self.now.into(), attempt],
         )?;
-        self.record(&credential.identity.org, fact(&credential.identity.subject, "identity.renew"))?;
-        Ok(())
+        self.record(org, fact(subject, "identity.renew"))?;
+        Ok(Renewed::Done(count + 1))
     }
 
     /// Takes a subject's keys and unused tokens away.

@@ -13,6 +13,7 @@
 
 mod bundles;
 mod environments;
+mod fleet;
 mod identities;
 mod leaks;
 mod ledger;
@@ -24,9 +25,10 @@ mod secrets;
 mod sessions;
 mod users;
 
-pub use bundles::{Bundle, PreviewItem};
+pub use bundles::{Bundle, LeftOut, PreviewItem};
 pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
-pub use identities::{Credential, Redeemed};
+pub use fleet::SeenTwice;
+pub use identities::{Counter, Credential, Redeemed, Renewed};
 pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use receipts::{Delivered, Receipts};
@@ -40,13 +42,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rusqlite::{Connection, OpenFlags, types::ToSqlOutput, types::ValueRef};
 use tokio::sync::oneshot;
 
-use super::{error::Error, keyring::Keyring};
+use super::{error::Error, keyring::Keyring, metrics::Metrics};
 use crate::domain::{
     audit::Fact,
     identity::Subject,
@@ -79,6 +81,7 @@ pub struct Store {
     path: PathBuf,
     keyring: Arc<Keyring>,
     writer: mpsc::Sender<Job>,
+    metrics: Arc<Metrics>,
     readers: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -102,16 +105,21 @@ impl Store {
         let connection = connect(path)?;
         migrate(&connection)?;
         let (writer, jobs) = mpsc::channel();
-        let ring = keyring.clone();
+        let metrics = Arc::<Metrics>::default();
+        let (ring, counts) = (keyring.clone(), metrics.clone());
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_loop(&connection, &ring, &jobs, &listener))
+            .spawn(move || write_loop(&connection, &ring, &counts, &jobs, &listener))
             .map_err(|e| Error::Store(format!("starting the writer: {e}")))?;
-        Ok(Self { path: path.to_owned(), keyring, writer, readers: Arc::default() })
+        Ok(Self { path: path.to_owned(), keyring, writer, metrics, readers: Arc::default() })
     }
 
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Runs a job in the writer's next transaction; returns once that is committed.
@@ -220,7 +228,12 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
@@ -244,7 +257,13 @@ fn migrate(connection: &Connection) -> Result<(), Error> {
     result
 }
 
-fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<Job>, listener: &Listener) {
+fn write_loop(
+    connection: &Connection,
+    keyring: &Keyring,
+    metrics: &Metrics,
+    jobs: &mpsc::Receiver<Job>,
+    listener: &Listener,
+) {
     while let Ok(first) = jobs.recv() {
         let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
@@ -252,16 +271,23 @@ fn write_loop(connection: &Connection, keyring: &Keyring, jobs: &mpsc::Receiver<
             tracing::error!(%error, "the store can't begin a transaction");
             continue;
         }
-        if let Err(error) = commit_group(connection, keyring, group, listener) {
+        if let Err(error) = commit_group(connection, keyring, metrics, group, listener) {
             tracing::error!(%error, "the store can't commit; stopping, so that nothing is acknowledged that may be lost");
             std::process::exit(74);
         }
     }
 }
 
-fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>, listener: &Listener) -> Result<(), Error> {
+fn commit_group(
+    connection: &Connection,
+    keyring: &Keyring,
+    metrics: &Metrics,
+    group: Vec<Job>,
+    listener: &Listener,
+) -> Result<(), Error> {
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     let (mut replies, mut notices) = (Vec::new(), Vec::new());
+    metrics.group.observe(group.len() as f64);
     for job in group {
         run("SAVEPOINT job")?;
         let tx = Tx::new(connection, keyring);
@@ -283,7 +309,9 @@ fn commit_group(connection: &Connection, keyring: &Keyring, group: Vec<Job>, lis
         run("RELEASE job")?;
         replies.push((reply, kept));
     }
+    let began = Instant::now();
     run("COMMIT")?;
+    metrics.commit.observe(began.elapsed().as_secs_f64());
     if !notices.is_empty() {
         listener(notices);
     }
@@ -381,6 +409,10 @@ impl Row<'_> {
     }
 
     pub fn blob(&self, at: usize) -> Result<Vec<u8>, Error> {
+        Ok(self.0.get(at)?)
+    }
+
+    pub fn opt_blob(&self, at: usize) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.0.get(at)?)
     }
 

@@ -57,7 +57,7 @@ impl Tx<'_> {
             )));
         }
         entries.sort_by(|a, b| a.variable.cmp(&b.variable));
-        Ok(Bundle { version: content_id(&entries), entries })
+        Ok(Bundle { version: content_id(&entries), entries, left_out: Vec::new() })
     }
 
     /// Puts their delivery on record. The session's bundle stays the one that it is.

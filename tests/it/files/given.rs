@@ -67,6 +67,7 @@ pub fn put(dir: &RuntimeDir, sequence: u64, given: &[Given]) -> Result<(), files
         memory: memory::Rung::Mlock,
         installed_at: OffsetDateTime::UNIX_EPOCH,
         items: &items,
+        left_out: &[],
         fingerprints: fingerprints.as_bytes(),
     };
     install(dir, &set, memory::Rung::None)
