@@ -44,12 +44,13 @@ struct Plan {
 const PATTERN: usize = 40;
 
 impl Plan {
-    fn of(patterns: usize) -> Self {
-        let windows = STRIDE * patterns;
+    fn of(patterns: usize, entries: &[u64]) -> Self {
+        // Forms of one value often have a window in common.
+        let windows = 1 + entries.windows(2).filter(|two| two[0] >> 32 != two[1] >> 32).count();
         // One or two words a window, but one or a half where more would not fit into the cache next to the processor.
         let words = windows.next_power_of_two();
         let words = if words > 1 << 17 { words / 2 } else { words }.max(2048);
-        let bucket_bits = (windows.next_power_of_two().ilog2()).max(6);
+        let bucket_bits = windows.next_power_of_two().ilog2().max(6);
         let mut total = 32;
         let mut part = |bytes: usize| {
             let start = total;
@@ -59,12 +60,54 @@ impl Plan {
         Self {
             bloom: part(4 * words),
             buckets: part(4 * ((1 << bucket_bits) + 1)),
-            entries: part(8 * windows),
+            entries: part(8 * entries.len()),
             patterns: part(PATTERN * patterns),
             bucket_bits,
             total,
         }
     }
+
+    fn fill(&self, fingerprints: &Fingerprints, entries: &[u64], memory: &mut [u8]) {
+        memory[..32].copy_from_slice(fingerprints.key.bytes());
+        let words = memory[self.bloom.clone()].as_chunks_mut().0;
+        let shift = kernel::shift(words.len());
+        for hash in entries.iter().map(|entry| (entry >> 32) as u32) {
+            let word = &mut words[(hash >> shift) as usize];
+            let bits = kernel::bits(hash).iter().fold(0, |bits, bit| bits | 1 << bit);
+            *word = (u32::from_le_bytes(*word) | bits).to_le_bytes();
+        }
+        let mut first = 0;
+        for (bucket, to) in memory[self.buckets.clone()].chunks_mut(4).enumerate() {
+            while entries.get(first).is_some_and(|e| (e >> (64 - self.bucket_bits)) < bucket as u64) {
+                first += 1;
+            }
+            to.copy_from_slice(&(first as u32).to_le_bytes());
+        }
+        for (to, entry) in memory[self.entries.clone()].chunks_mut(8).zip(entries) {
+            to.copy_from_slice(&entry.to_le_bytes());
+        }
+        for (record, f) in memory[self.patterns.clone()].chunks_mut(PATTERN).zip(&fingerprints.list) {
+            record[..16].copy_from_slice(&f.mac);
+            let [a, b, c] = f.windows.map(|w| w.at);
+            let numbers = [f.len, f.label, a, b, c, together(f.windows.map(|w| w.hash))];
+            numbers.iter().zip(record[16..].chunks_mut(4)).for_each(|(n, to)| to.copy_from_slice(&n.to_le_bytes()));
+        }
+    }
+}
+
+/// All windows, sorted by their hash: that, the pattern's number and which of its windows it is.
+fn entries(fingerprints: &Fingerprints) -> Zeroizing<Vec<u64>> {
+    let mut entries = Zeroizing::new(Vec::with_capacity(STRIDE * fingerprints.len()));
+    for (pattern, f) in fingerprints.list.iter().enumerate() {
+        let numbered = f.windows.iter().enumerate();
+        entries.extend(numbered.map(|(which, w)| u64::from(w.hash) << 32 | (pattern << 2 | which) as u64));
+    }
+    entries.sort_unstable();
+    entries
+}
+
+fn hold(fingerprints: &Fingerprints) -> usize {
+    fingerprints.list.iter().map(|f| f.windows_end() as usize - 1).max().unwrap_or(0)
 }
 
 impl Finder {
@@ -74,14 +117,16 @@ impl Finder {
     }
 
     pub(super) fn with(fingerprints: &Fingerprints, kernel: Kernel) -> Self {
-        let mut memory = Zeroizing::new(vec![0; Self::size(fingerprints)]);
-        let (plan, hold) = Self::fill(fingerprints, &mut memory);
-        Self { memory: Box::new(memory), plan, kernel, hold }
+        let entries = entries(fingerprints);
+        let plan = Plan::of(fingerprints.len(), &entries);
+        let mut memory = Zeroizing::new(vec![0; plan.total]);
+        plan.fill(fingerprints, &entries, &mut memory);
+        Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints) }
     }
 
     /// How many bytes [`Self::within`] wants.
     pub fn size(fingerprints: &Fingerprints) -> usize {
-        Plan::of(fingerprints.len()).total
+        Plan::of(fingerprints.len(), &entries(fingerprints)).total
     }
 
     /// In memory of the caller's choice, of exactly [`Self::size`] zero bytes; else nothing.
@@ -89,48 +134,13 @@ impl Finder {
     where
         M: AsRef<[u8]> + DerefMut<Target = [u8]> + Send + Sync + 'static,
     {
-        if memory.len() != Self::size(fingerprints) {
+        let entries = entries(fingerprints);
+        let plan = Plan::of(fingerprints.len(), &entries);
+        if memory.len() != plan.total {
             return None;
         }
-        let (plan, hold) = Self::fill(fingerprints, &mut memory);
-        Some(Self { memory: Box::new(memory), plan, kernel: Kernel::best(), hold })
-    }
-
-    fn fill(fingerprints: &Fingerprints, memory: &mut [u8]) -> (Plan, usize) {
-        let plan = Plan::of(fingerprints.len());
-        let mut entries: Vec<u64> = Vec::with_capacity(plan.entries.len() / 8);
-        let mut hold = 0;
-        for (pattern, f) in fingerprints.list.iter().enumerate() {
-            for (which, window) in f.windows.iter().enumerate() {
-                entries.push(u64::from(window.hash) << 32 | (pattern << 2 | which) as u64);
-            }
-            hold = hold.max(f.windows_end() as usize - 1);
-            let record = &mut memory[plan.patterns.clone()][PATTERN * pattern..][..PATTERN];
-            record[..16].copy_from_slice(&f.mac);
-            let [a, b, c] = f.windows.map(|w| w.at);
-            let numbers = [f.len, f.label, a, b, c, together(f.windows.map(|w| w.hash))];
-            numbers.iter().zip(record[16..].chunks_mut(4)).for_each(|(n, to)| to.copy_from_slice(&n.to_le_bytes()));
-        }
-        entries.sort_unstable();
-        let mut first = 0;
-        for (bucket, to) in memory[plan.buckets.clone()].chunks_mut(4).enumerate() {
-            while entries.get(first).is_some_and(|e| (e >> (64 - plan.bucket_bits)) < bucket as u64) {
-                first += 1;
-            }
-            to.copy_from_slice(&(first as u32).to_le_bytes());
-        }
-        let words = memory[plan.bloom.clone()].as_chunks_mut::<4>().0;
-        let shift = kernel::shift(words.len());
-        for hash in entries.iter().map(|entry| (entry >> 32) as u32) {
-            let word = &mut words[(hash >> shift) as usize];
-            let bits = kernel::bits(hash).iter().fold(0, |bits, bit| bits | 1 << bit);
-            *word = (u32::from_le_bytes(*word) | bits).to_le_bytes();
-        }
-        for (to, entry) in memory[plan.entries.clone()].chunks_mut(8).zip(&entries) {
-            to.copy_from_slice(&entry.to_le_bytes());
-        }
-        memory[..32].copy_from_slice(fingerprints.key.bytes());
-        (plan, hold)
+        plan.fill(fingerprints, &entries, &mut memory);
+        Some(Self { memory: Box::new(memory), plan, kernel: Kernel::best(), hold: hold(fingerprints) })
     }
 
     /// Bytes of memory.

@@ -227,6 +227,10 @@ impl<'a> Text<'a> {
 
     /// The window at `at` and up to two bytes after it.
     fn eight(&self, at: u64) -> [u8; 8] {
+        let input = at.checked_sub(self.base + self.held.len() as u64).and_then(|at| self.input.get(at as usize..));
+        if let Some(eight) = input.and_then(|input| input.first_chunk()) {
+            return *eight;
+        }
         let mut eight = [0; 8];
         let (a, b) = self.parts(at, self.end().min(at + 8));
         eight[..a.len()].copy_from_slice(a);

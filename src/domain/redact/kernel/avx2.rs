@@ -12,8 +12,8 @@ pub fn probe(bloom: Bloom, text: &[u8], hits: &mut [u64]) {
         let words = hashes.map(|hash| u32::from_le_bytes(bloom.words[(hash >> shift) as usize]));
         *hits = 0;
         for lane in 0..LANES {
-            let [first, second] = bits(hashes[lane]);
-            *hits |= u64::from(words[lane] >> first & words[lane] >> second & 1) << lane;
+            let ([first, second, third], word) = (bits(hashes[lane]), words[lane]);
+            *hits |= u64::from(word >> first & word >> second & word >> third & 1) << lane;
         }
     }
 }

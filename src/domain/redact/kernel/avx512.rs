@@ -7,7 +7,7 @@
 //! hash      sum = low * k0 + high * k1         as Hash::of does it
 //!           (sum ^ sum >> 15) * k2
 //! word      bloom[hash >> shift]               one by one: a gather instruction takes longer
-//! hit       word >> first & word >> second & 1
+//! hit       word >> first & word >> second & word >> third & 1
 //! ```
 
 use std::arch::x86_64::*;
@@ -38,9 +38,9 @@ pub fn probe(bloom: Bloom, text: &[u8], hits: &mut [u64]) {
         let words = places.map(|places| places.map(|at| u32::from_le_bytes(bloom.words[at as usize])));
         *hits = 0;
         for (i, (hash, words)) in hashes.into_iter().zip(words).enumerate() {
-            let first = _mm512_srlv_epi32(cast(words), _mm512_and_si512(_mm512_srli_epi32(hash, 10), thirty_one));
-            let second = _mm512_srlv_epi32(cast(words), _mm512_and_si512(_mm512_srli_epi32(hash, 5), thirty_one));
-            let mask = _mm512_test_epi32_mask(_mm512_and_si512(first, second), one);
+            let bit = |which| _mm512_srlv_epi32(cast(words), _mm512_and_si512(which, thirty_one));
+            let [first, second, third] = [bit(_mm512_srli_epi32(hash, 10)), bit(_mm512_srli_epi32(hash, 5)), bit(hash)];
+            let mask = _mm512_test_epi32_mask(_mm512_and_si512(_mm512_and_si512(first, second), third), one);
             *hits |= u64::from(mask) << (16 * i);
         }
     }

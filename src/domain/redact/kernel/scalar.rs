@@ -9,9 +9,9 @@ pub fn probe(bloom: Bloom, text: &[u8], hits: &mut [u64]) {
         *hits = 0;
         for lane in (0..LANES).rev() {
             let hash = bloom.hash.of(eight(block, lane));
-            let [first, second] = bits(hash);
+            let [first, second, third] = bits(hash);
             let bloomed = u32::from_le_bytes(bloom.words[(hash >> shift) as usize]);
-            *hits = *hits << 1 | u64::from(bloomed >> first & bloomed >> second & 1);
+            *hits = *hits << 1 | u64::from(bloomed >> first & bloomed >> second & bloomed >> third & 1);
         }
     }
 }
