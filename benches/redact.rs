@@ -1,27 +1,34 @@
-//! The redaction engine measured, as ratios in one run. By hand: `cargo bench --bench redact --no-default-features [-- MiB]`.
+//! The redaction engine measured, as ratios in one run. By hand:
+//! `cargo bench --bench redact --no-default-features`.
 //!
 //! ```text
 //! (a) a stream of log lines through the engine, against aho-corasick and against memchr looking for an absent byte
 //! (b) tables: time and memory per secret
 //! (c) one datagram
+//! (d) `keyfob-agent redact` in a pipe, against `cat` there; if `KEYFOB_AGENT` names an agent built as it is shipped
 //! ```
 //!
-//! Thread CPU time, the engines one after the other in each round, medians of the rounds.
+//! Thread CPU time, but (d) by the clock; the engines one after the other in each round, medians of the rounds. Numbers after
+//! `--`: how many MiB of logs, and of how many secrets alone.
 
 mod corpus;
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
+    fs,
     hint::black_box,
     io::{self, Write},
     ops::Range,
-    time::Duration,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use keyfob::domain::{
     forms::expand,
     redact::{Finder, Fingerprints, Mode, Sink, Stream, find_all},
+    redaction::Redaction,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -122,6 +129,16 @@ fn main() -> io::Result<()> {
             }
             say(&format!("  (c) a datagram of {len} bytes: {:.0} ns", median(each)))?;
         }
+        if let Some(agent) = std::env::var_os("KEYFOB_AGENT") {
+            let mut redaction = Redaction::new(key);
+            for (n, secret) in all[..count].iter().enumerate() {
+                redaction.add(&format!("S{n}"), "1", secret);
+            }
+            for (name, text) in &texts {
+                let ratio = pipe(&agent, &redaction.encode(), text)?;
+                say(&format!("  (d) {name}, in a pipe: {ratio:.2} x cat"))?;
+            }
+        }
     }
     Ok(())
 }
@@ -153,6 +170,29 @@ fn forms(value: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
     let mut forms = Vec::new();
     expand(value, &mut |_, pattern, windows| forms.push((pattern.to_vec(), windows)));
     forms
+}
+
+/// A GiB through the agent, as a share of cat's speed.
+fn pipe(agent: &OsStr, fingerprints: &[u8], text: &[u8]) -> io::Result<f64> {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
+    let log = dir.path().join("log");
+    fs::write(&log, text)?;
+    fs::write(dir.path().join("fingerprints"), fingerprints)?;
+    let seconds = |middle: &mut Command| -> io::Result<f64> {
+        let start = Instant::now();
+        let mut first = Command::new("cat");
+        let mut first = first.args(vec![&log; (1 << 30) / text.len()]).stdout(Stdio::piped()).spawn()?;
+        let mut middle = middle.stdin(first.stdout.take().expect("piped")).stdout(Stdio::piped()).spawn()?;
+        let last = Command::new("cat").stdin(middle.stdout.take().expect("piped")).stdout(Stdio::null()).status()?;
+        assert!(first.wait()?.success() && middle.wait()?.success() && last.success());
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let (mut ours, mut cat) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(seconds(Command::new(agent).arg("redact").arg("--dir").arg(dir.path()))?);
+        cat.push(seconds(&mut Command::new("cat"))?);
+    }
+    Ok(median(cat) / median(ours))
 }
 
 fn cpu(work: impl FnOnce()) -> Duration {

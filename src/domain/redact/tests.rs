@@ -309,7 +309,7 @@ fn a_terminal_shows_patterns_in_pieces() {
         ("a one-line\ntwo-\x1b(Bline z", "a <1> z"),
         ("\x1b[1ma begin-REGION12-en\x1b[0m", "\x1b[1ma begin-REGION12-en\x1b[0m"),
         // a blank that might have belonged to a wrap, with much that does not count after it
-        (" \x1b[38;5;120;48;5;17m!REGION3 z", "<2> z"),
+        (" \x1b[38;5;120;48;5;17m!REG\r\nION3 z", "<2> z"),
         // what never ends hides nothing
         ("\x1b]0;begin-REGION12-end", "\x1b]0;<0>"),
         ("\x1b[\x01begin-\x1b[mREGION12-end", "\x1b[\x01<0>"),
