@@ -43,6 +43,9 @@ _keyfob__agent() {
             keyfob__agent,stage)
                 cmd="keyfob__agent__subcmd__stage"
                 ;;
+            keyfob__agent,stand-in)
+                cmd="keyfob__agent__subcmd__stand__subcmd__in"
+                ;;
             keyfob__agent,unmount)
                 cmd="keyfob__agent__subcmd__unmount"
                 ;;
@@ -73,6 +76,9 @@ _keyfob__agent() {
             keyfob__agent__subcmd__help,stage)
                 cmd="keyfob__agent__subcmd__help__subcmd__stage"
                 ;;
+            keyfob__agent__subcmd__help,stand-in)
+                cmd="keyfob__agent__subcmd__help__subcmd__stand__subcmd__in"
+                ;;
             keyfob__agent__subcmd__help,unmount)
                 cmd="keyfob__agent__subcmd__help__subcmd__unmount"
                 ;;
@@ -83,7 +89,7 @@ _keyfob__agent() {
 
     case "${cmd}" in
         keyfob__agent)
-            opts="-h -V --config --help --version run exec redact stage doctor journal probe mount unmount help"
+            opts="-h -V --config --help --version run exec redact stage doctor journal stand-in probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,7 +171,7 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__help)
-            opts="run exec redact stage doctor journal probe mount unmount help"
+            opts="run exec redact stage doctor journal stand-in probe mount unmount help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -304,6 +310,20 @@ _keyfob__agent() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__agent__subcmd__help__subcmd__stand__subcmd__in)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__agent__subcmd__help__subcmd__unmount)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -319,16 +339,12 @@ _keyfob__agent() {
             return 0
             ;;
         keyfob__subcmd__agent__subcmd__journal)
-            opts="-h --services --stand-in --config --help"
+            opts="-h --services --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --stand-in)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -454,6 +470,24 @@ _keyfob__agent() {
             ;;
         keyfob__subcmd__agent__subcmd__stage)
             opts="-h --config --help command monitor rest"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__agent__subcmd__stand__subcmd__in)
+            opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

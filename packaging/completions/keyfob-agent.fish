@@ -33,6 +33,7 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "redact" -
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "stage"
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "journal" -d 'Pass on to journald what is logged, without the session\'s values; by its units, as root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "stand-in"
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "probe"
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
 complete -c keyfob-agent -n "__fish_keyfob_agent_needs_command" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
@@ -70,10 +71,11 @@ json\t''"
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -l cron -d 'Also try a cron job, which takes up to a minute'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l stand-in -r
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -l services -d 'By the sockets of the journal namespace, which systemd hands over'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand journal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand stand-in" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand stand-in" -s h -l help -d 'Print help'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand probe" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
@@ -84,13 +86,14 @@ complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand mount" -s h -l
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l dir -d 'The runtime directory [default: files.dir of the configuration, else /run/keyfob]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -l config -d 'Read this configuration [default: /etc/keyfob/agent.toml, if it is there]' -r -F
 complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand unmount" -s h -l help -d 'Print help'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "run" -d 'Enrol, fetch the session\'s bundle, write its files; then stay, renew the identity, and wipe the files when stopped'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "exec" -d 'Run a command with the session\'s variables in its environment, and redact what it prints'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "redact" -d 'Pass standard input on to standard output, without the session\'s values'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "stage"
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "journal" -d 'Pass on to journald what is logged, without the session\'s values; by its units, as root'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "probe"
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
-complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal probe mount unmount help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "run" -d 'Enrol, fetch the session\'s bundle, write its files; then stay, renew the identity, and wipe the files when stopped'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "exec" -d 'Run a command with the session\'s variables in its environment, and redact what it prints'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "redact" -d 'Pass standard input on to standard output, without the session\'s values'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "stage"
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "doctor" -d 'Go in each way there is, and tell which of the session\'s variables are set there'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "journal" -d 'Pass on to journald what is logged, without the session\'s values; by its units, as root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "stand-in"
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "probe"
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "mount" -d 'Mount memory that can\'t be swapped on the runtime directory, for an agent without privilege; needs root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "unmount" -d 'Unmount the runtime directory if the agent has emptied it; needs root'
+complete -c keyfob-agent -n "__fish_keyfob_agent_using_subcommand help; and not __fish_seen_subcommand_from run exec redact stage doctor journal stand-in probe mount unmount help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -94,11 +94,18 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (journal)
 _arguments "${_arguments_options[@]}" : \
-'--stand-in=[]:CGROUP:_default' \
 '--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
 '--services[By the sockets of the journal namespace, which systemd hands over]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(stand-in)
+_arguments "${_arguments_options[@]}" : \
+'--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':cgroup:_default' \
 && ret=0
 ;;
 (probe)
@@ -164,6 +171,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(stand-in)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (probe)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -198,6 +209,7 @@ _keyfob-agent_commands() {
 'stage:' \
 'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
 'journal:Pass on to journald what is logged, without the session'\''s values; by its units, as root' \
+'stand-in:' \
 'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
@@ -224,6 +236,7 @@ _keyfob-agent__subcmd__help_commands() {
 'stage:' \
 'doctor:Go in each way there is, and tell which of the session'\''s variables are set there' \
 'journal:Pass on to journald what is logged, without the session'\''s values; by its units, as root' \
+'stand-in:' \
 'probe:' \
 'mount:Mount memory that can'\''t be swapped on the runtime directory, for an agent without privilege; needs root' \
 'unmount:Unmount the runtime directory if the agent has emptied it; needs root' \
@@ -276,6 +289,11 @@ _keyfob-agent__subcmd__help__subcmd__stage_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent help stage commands' commands "$@"
 }
+(( $+functions[_keyfob-agent__subcmd__help__subcmd__stand-in_commands] )) ||
+_keyfob-agent__subcmd__help__subcmd__stand-in_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent help stand-in commands' commands "$@"
+}
 (( $+functions[_keyfob-agent__subcmd__help__subcmd__unmount_commands] )) ||
 _keyfob-agent__subcmd__help__subcmd__unmount_commands() {
     local commands; commands=()
@@ -310,6 +328,11 @@ _keyfob-agent__subcmd__run_commands() {
 _keyfob-agent__subcmd__stage_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob-agent stage commands' commands "$@"
+}
+(( $+functions[_keyfob-agent__subcmd__stand-in_commands] )) ||
+_keyfob-agent__subcmd__stand-in_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob-agent stand-in commands' commands "$@"
 }
 (( $+functions[_keyfob-agent__subcmd__unmount_commands] )) ||
 _keyfob-agent__subcmd__unmount_commands() {

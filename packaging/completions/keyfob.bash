@@ -46,6 +46,12 @@ _keyfob() {
             keyfob,preview)
                 cmd="keyfob__subcmd__preview"
                 ;;
+            keyfob,push)
+                cmd="keyfob__subcmd__push"
+                ;;
+            keyfob,rollout)
+                cmd="keyfob__subcmd__rollout"
+                ;;
             keyfob,secret)
                 cmd="keyfob__subcmd__secret"
                 ;;
@@ -94,11 +100,23 @@ _keyfob() {
             keyfob__subcmd__env,unset)
                 cmd="keyfob__subcmd__env__subcmd__unset"
                 ;;
+            keyfob__subcmd__rollout,list)
+                cmd="keyfob__subcmd__rollout__subcmd__list"
+                ;;
+            keyfob__subcmd__rollout,ls)
+                cmd="keyfob__subcmd__rollout__subcmd__list"
+                ;;
+            keyfob__subcmd__rollout,show)
+                cmd="keyfob__subcmd__rollout__subcmd__show"
+                ;;
             keyfob__subcmd__secret,create)
                 cmd="keyfob__subcmd__secret__subcmd__create"
                 ;;
             keyfob__subcmd__secret,delete)
                 cmd="keyfob__subcmd__secret__subcmd__delete"
+                ;;
+            keyfob__subcmd__secret,deliveries)
+                cmd="keyfob__subcmd__secret__subcmd__deliveries"
                 ;;
             keyfob__subcmd__secret,edit)
                 cmd="keyfob__subcmd__secret__subcmd__edit"
@@ -164,7 +182,7 @@ _keyfob() {
 
     case "${cmd}" in
         keyfob)
-            opts="-o -h -V --output --help --version login logout whoami secret preview leaks env environment session user audit completions demo man"
+            opts="-o -h -V --output --help --version login logout whoami secret push rollout preview leaks env environment session user audit completions demo man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -675,8 +693,120 @@ _keyfob() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__push)
+            opts="-e -o -h --secret --environment --session --all --private --shared --max-in-flight --patience --wait --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__rollout)
+            opts="-o -h --output --help list ls show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__rollout__subcmd__list)
+            opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__rollout__subcmd__show)
+            opts="-o -h --wait --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__secret)
-            opts="-o -h --output --help create list ls show edit rotate delete rm import"
+            opts="-o -h --output --help create list ls show deliveries edit rotate delete rm import"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -736,13 +866,21 @@ _keyfob() {
             return 0
             ;;
         keyfob__subcmd__secret__subcmd__delete)
-            opts="-y -o -h --private --shared --expect --yes --output --help"
+            opts="-y -o -h --private --shared --expect --revoke --push --max-in-flight --patience --wait --yes --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -761,8 +899,30 @@ _keyfob() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        keyfob__subcmd__secret__subcmd__deliveries)
+            opts="-o -h --private --shared --live --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         keyfob__subcmd__secret__subcmd__edit)
-            opts="-o -h --private --shared --description --auto-install --no-auto-install --variable --derive-variable --output --help"
+            opts="-o -h --private --shared --description --auto-install --no-auto-install --variable --derive-variable --push --max-in-flight --patience --wait --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -773,6 +933,14 @@ _keyfob() {
                     return 0
                     ;;
                 --variable)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -836,13 +1004,21 @@ _keyfob() {
             return 0
             ;;
         keyfob__subcmd__secret__subcmd__rotate)
-            opts="-o -h --private --shared --expect --force --value-file --trim-newline --value --output --help"
+            opts="-o -h --private --shared --expect --force --push --max-in-flight --patience --wait --value-file --trim-newline --value --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

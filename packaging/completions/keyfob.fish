@@ -32,6 +32,8 @@ complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "login" -d 'Join an or
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "logout" -d 'Remove this machine\'s key and certificate'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "whoami" -d 'Show who you are, as the server sees it'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "secret" -d 'Keep secrets: create, list, rotate, ...'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "push" -d 'Push saved changes into running sessions'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "rollout" -d 'What was pushed, and how far it has come'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "preview" -d 'Show what a session would get, and why'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "leaks" -d 'Show which secrets were printed in sessions, and masked there'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "env" -d 'Environments: non-sensitive variables with a version history'
@@ -54,18 +56,19 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s h -l help -d 'P
 complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "create" -d 'Save a new secret'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "list" -d 'List or search secrets'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "ls" -d 'List or search secrets'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "show" -d 'Show one secret: what it is, its versions, what it overrides, which sessions got it, where it was printed'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "edit" -d 'Change a secret\'s description, auto-install or variable; not its value'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "rotate" -d 'Save a new value'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "delete" -d 'Remove a secret from later boots'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "rm" -d 'Remove a secret from later boots'
-complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show edit rotate delete rm import" -f -a "import" -d 'Save all variables of a dotenv file as secrets: all of them or, with every problem told, none'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "create" -d 'Save a new secret'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "list" -d 'List or search secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "ls" -d 'List or search secrets'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "show" -d 'Show one secret: what it is, its versions, what it overrides, which sessions got it, where it was printed'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "deliveries" -d 'Show which sessions got which version, and whether old ones may still be held somewhere'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "edit" -d 'Change a secret\'s description, auto-install or variable; not its value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "rotate" -d 'Save a new value'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "delete" -d 'Remove a secret from later boots, with --revoke from running sessions\' files too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "rm" -d 'Remove a secret from later boots, with --revoke from running sessions\' files too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and not __fish_seen_subcommand_from create list ls show deliveries edit rotate delete rm import" -f -a "import" -d 'Save all variables of a dotenv file as secrets: all of them or, with every problem told, none'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l description -d 'A note for people' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l variable -d 'A variable to use instead of the one derived from the name' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from create" -l value-file -d 'Read the value from a file, or from stdin with `-`' -r -F
@@ -93,8 +96,16 @@ json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -l private -d 'Only your own sessions get it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -l shared -d 'Every session of the organization gets it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from deliveries" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from deliveries" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from deliveries" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from deliveries" -l live -d 'Only sessions that are alive'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from deliveries" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l description -d 'A new note for people; empty removes it' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l variable -d 'A new variable' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l max-in-flight -d 'Sessions that are told and have not answered, at the most (default: all at once)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l patience -d 'Give a session up as unreachable when it has been silent for so long (default: 120)' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l private -d 'Only your own sessions get it'
@@ -102,8 +113,12 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_su
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l auto-install -d 'Install it in VMs from their next boot on'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l no-auto-install -d 'Keep it in store without installing it in VMs'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l derive-variable -d 'Derive the variable from the name again'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l push -d 'Push the change into running sessions too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -l wait -d 'Wait until every session is through; fail if one does not have it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from edit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l max-in-flight -d 'Sessions that are told and have not answered, at the most (default: all at once)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l patience -d 'Give a session up as unreachable when it has been silent for so long (default: 120)' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l value-file -d 'Read the value from a file, or from stdin with `-`' -r -F
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l value -d 'A value on the command line; refused' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
@@ -111,20 +126,32 @@ json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l private -d 'Only your own sessions get it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l shared -d 'Every session of the organization gets it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l force -d 'Replace whatever is there, even if it has just changed'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l push -d 'Push the change into running sessions too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l wait -d 'Wait until every session is through; fail if one does not have it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l trim-newline -d 'Leave out one newline at the end of the value'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l max-in-flight -d 'Sessions that are told and have not answered, at the most (default: all at once)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l patience -d 'Give a session up as unreachable when it has been silent for so long (default: 120)' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l private -d 'Only your own sessions get it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l revoke -d 'Take it out of running sessions\' files now, and list those that may still hold it in memory'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l push -d 'Push the change into running sessions too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -l wait -d 'Wait until every session is through; fail if one does not have it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l expect -d 'Go on only if this is still the current version (default: the one found when the command starts)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l max-in-flight -d 'Sessions that are told and have not answered, at the most (default: all at once)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l patience -d 'Give a session up as unreachable when it has been silent for so long (default: 120)' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l private -d 'Only your own sessions get it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l revoke -d 'Take it out of running sessions\' files now, and list those that may still hold it in memory'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l push -d 'Push the change into running sessions too'
+complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -l wait -d 'Wait until every session is through; fail if one does not have it'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
@@ -134,6 +161,34 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_su
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l rotate-existing -d 'Save a new version of secrets that exist already, instead of refusing the import'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -l no-auto-install -d 'Keep new ones in store without installing them in VMs'
 complete -c keyfob -n "__fish_keyfob_using_subcommand secret; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l secret -d 'One secret, to the sessions in which it makes a difference' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -s e -l environment -d 'Everything, to the sessions of one environment' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l session -d 'Everything, to one session' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l max-in-flight -d 'Sessions that are told and have not answered, at the most (default: all at once)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l patience -d 'Give a session up as unreachable when it has been silent for so long (default: 120)' -r
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l all -d 'Everything, to every session'
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l private -d 'Only your own sessions get it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l shared -d 'Every session of the organization gets it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -l wait -d 'Wait until every session is through; fail if one does not have it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and not __fish_seen_subcommand_from list ls show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and not __fish_seen_subcommand_from list ls show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and not __fish_seen_subcommand_from list ls show" -f -a "list" -d 'List rollouts, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and not __fish_seen_subcommand_from list ls show" -f -a "ls" -d 'List rollouts, newest first'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and not __fish_seen_subcommand_from list ls show" -f -a "show" -d 'Show one rollout: its sessions and how far they are'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from ls" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from show" -l wait -d 'Wait until every session is through; fail if one does not have it'
+complete -c keyfob -n "__fish_keyfob_using_subcommand rollout; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -l as -d 'Whose session (default: yours); private secrets of others are never shown' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s e -l environment -d 'The environment' -r
 complete -c keyfob -n "__fish_keyfob_using_subcommand preview" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'

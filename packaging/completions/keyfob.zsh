@@ -143,10 +143,26 @@ json\:"For scripts"))' \
 ':name -- The secret'\''s name:_default' \
 && ret=0
 ;;
+(deliveries)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'--live[Only sessions that are alive]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret'\''s name:_default' \
+&& ret=0
+;;
 (edit)
 _arguments "${_arguments_options[@]}" : \
 '--description=[A new note for people; empty removes it]:TEXT:_default' \
 '(--derive-variable)--variable=[A new variable]:VARIABLE:_default' \
+'--max-in-flight=[Sessions that are told and have not answered, at the most (default\: all at once)]:N:_default' \
+'--patience=[Give a session up as unreachable when it has been silent for so long (default\: 120)]:SECONDS:_default' \
 '-o+[How to print results]:FORMAT:((table\:"For people"
 json\:"For scripts"))' \
 '--output=[How to print results]:FORMAT:((table\:"For people"
@@ -156,6 +172,8 @@ json\:"For scripts"))' \
 '(--no-auto-install)--auto-install[Install it in VMs from their next boot on]' \
 '--no-auto-install[Keep it in store without installing it in VMs]' \
 '--derive-variable[Derive the variable from the name again]' \
+'--push[Push the change into running sessions too]' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':name -- The secret'\''s name:_default' \
@@ -164,6 +182,8 @@ json\:"For scripts"))' \
 (rotate)
 _arguments "${_arguments_options[@]}" : \
 '--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'--max-in-flight=[Sessions that are told and have not answered, at the most (default\: all at once)]:N:_default' \
+'--patience=[Give a session up as unreachable when it has been silent for so long (default\: 120)]:SECONDS:_default' \
 '--value-file=[Read the value from a file, or from stdin with \`-\`]:FILE:_files' \
 '--value=[A value on the command line; refused]:VALUE:_default' \
 '-o+[How to print results]:FORMAT:((table\:"For people"
@@ -173,6 +193,8 @@ json\:"For scripts"))' \
 '--private[Only your own sessions get it]' \
 '--shared[Every session of the organization gets it]' \
 '(--expect)--force[Replace whatever is there, even if it has just changed]' \
+'--push[Push the change into running sessions too]' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
 '--trim-newline[Leave out one newline at the end of the value]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -182,12 +204,17 @@ json\:"For scripts"))' \
 (delete)
 _arguments "${_arguments_options[@]}" : \
 '--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'--max-in-flight=[Sessions that are told and have not answered, at the most (default\: all at once)]:N:_default' \
+'--patience=[Give a session up as unreachable when it has been silent for so long (default\: 120)]:SECONDS:_default' \
 '-o+[How to print results]:FORMAT:((table\:"For people"
 json\:"For scripts"))' \
 '--output=[How to print results]:FORMAT:((table\:"For people"
 json\:"For scripts"))' \
 '--private[Only your own sessions get it]' \
 '--shared[Every session of the organization gets it]' \
+'--revoke[Take it out of running sessions'\'' files now, and list those that may still hold it in memory]' \
+'--push[Push the change into running sessions too]' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
 '-y[Don'\''t ask; needed where there is no terminal to ask at]' \
 '--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -198,12 +225,17 @@ json\:"For scripts"))' \
 (rm)
 _arguments "${_arguments_options[@]}" : \
 '--expect=[Go on only if this is still the current version (default\: the one found when the command starts)]:VERSION:_default' \
+'--max-in-flight=[Sessions that are told and have not answered, at the most (default\: all at once)]:N:_default' \
+'--patience=[Give a session up as unreachable when it has been silent for so long (default\: 120)]:SECONDS:_default' \
 '-o+[How to print results]:FORMAT:((table\:"For people"
 json\:"For scripts"))' \
 '--output=[How to print results]:FORMAT:((table\:"For people"
 json\:"For scripts"))' \
 '--private[Only your own sessions get it]' \
 '--shared[Every session of the organization gets it]' \
+'--revoke[Take it out of running sessions'\'' files now, and list those that may still hold it in memory]' \
+'--push[Push the change into running sessions too]' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
 '-y[Don'\''t ask; needed where there is no terminal to ask at]' \
 '--yes[Don'\''t ask; needed where there is no terminal to ask at]' \
 '-h[Print help (see more with '\''--help'\'')]' \
@@ -224,6 +256,80 @@ json\:"For scripts"))' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':file -- The dotenv file, or `-` for stdin:_files' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(push)
+_arguments "${_arguments_options[@]}" : \
+'--secret=[One secret, to the sessions in which it makes a difference]:NAME:_default' \
+'-e+[Everything, to the sessions of one environment]:ENV:_default' \
+'--environment=[Everything, to the sessions of one environment]:ENV:_default' \
+'--session=[Everything, to one session]:ID:_default' \
+'--max-in-flight=[Sessions that are told and have not answered, at the most (default\: all at once)]:N:_default' \
+'--patience=[Give a session up as unreachable when it has been silent for so long (default\: 120)]:SECONDS:_default' \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--all[Everything, to every session]' \
+'--private[Only your own sessions get it]' \
+'--shared[Every session of the organization gets it]' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(rollout)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_keyfob__subcmd__rollout_commands" \
+"*::: :->rollout" \
+&& ret=0
+
+    case $state in
+    (rollout)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:keyfob-rollout-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--wait[Wait until every session is through; fail if one does not have it]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The rollout'\''s id:_default' \
 && ret=0
 ;;
         esac
@@ -834,6 +940,8 @@ _keyfob_commands() {
 'logout:Remove this machine'\''s key and certificate' \
 'whoami:Show who you are, as the server sees it' \
 'secret:Keep secrets\: create, list, rotate, ...' \
+'push:Push saved changes into running sessions' \
+'rollout:What was pushed, and how far it has come' \
 'preview:Show what a session would get, and why' \
 'leaks:Show which secrets were printed in sessions, and masked there' \
 'env:Environments\: non-sensitive variables with a version history' \
@@ -956,6 +1064,30 @@ _keyfob__subcmd__preview_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob preview commands' commands "$@"
 }
+(( $+functions[_keyfob__subcmd__push_commands] )) ||
+_keyfob__subcmd__push_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob push commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__rollout_commands] )) ||
+_keyfob__subcmd__rollout_commands() {
+    local commands; commands=(
+'list:List rollouts, newest first' \
+'ls:List rollouts, newest first' \
+'show:Show one rollout\: its sessions and how far they are' \
+    )
+    _describe -t commands 'keyfob rollout commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__rollout__subcmd__list_commands] )) ||
+_keyfob__subcmd__rollout__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob rollout list commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__rollout__subcmd__show_commands] )) ||
+_keyfob__subcmd__rollout__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob rollout show commands' commands "$@"
+}
 (( $+functions[_keyfob__subcmd__secret_commands] )) ||
 _keyfob__subcmd__secret_commands() {
     local commands; commands=(
@@ -963,10 +1095,11 @@ _keyfob__subcmd__secret_commands() {
 'list:List or search secrets' \
 'ls:List or search secrets' \
 'show:Show one secret\: what it is, its versions, what it overrides, which sessions got it, where it was printed' \
+'deliveries:Show which sessions got which version, and whether old ones may still be held somewhere' \
 'edit:Change a secret'\''s description, auto-install or variable; not its value' \
 'rotate:Save a new value' \
-'delete:Remove a secret from later boots' \
-'rm:Remove a secret from later boots' \
+'delete:Remove a secret from later boots, with --revoke from running sessions'\'' files too' \
+'rm:Remove a secret from later boots, with --revoke from running sessions'\'' files too' \
 'import:Save all variables of a dotenv file as secrets\: all of them or, with every problem told, none' \
     )
     _describe -t commands 'keyfob secret commands' commands "$@"
@@ -980,6 +1113,11 @@ _keyfob__subcmd__secret__subcmd__create_commands() {
 _keyfob__subcmd__secret__subcmd__delete_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob secret delete commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__secret__subcmd__deliveries_commands] )) ||
+_keyfob__subcmd__secret__subcmd__deliveries_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob secret deliveries commands' commands "$@"
 }
 (( $+functions[_keyfob__subcmd__secret__subcmd__edit_commands] )) ||
 _keyfob__subcmd__secret__subcmd__edit_commands() {

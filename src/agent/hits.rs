@@ -91,8 +91,11 @@ fn own_unit() -> Option<String> {
 }
 
 fn unit_of(cgroup: &str) -> Option<String> {
-    let path =
-        cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:")?.1.into()))?;
+    let of = |line: &'_ str| -> Option<String> {
+        let path = line.strip_prefix("0::").or_else(|| Some(line.split_once(":name=systemd:")?.1))?;
+        (path != "/").then(|| path.to_owned()) // of a hierarchy that systemd does not use
+    };
+    let path = cgroup.lines().find_map(of)?;
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     path.rsplit('/').find(is_unit).map(str::to_owned)
 }
