@@ -471,7 +471,7 @@ impl Forwarder {
                 }
             }
             Who::Signal => {
-                while let Ok(Some(signal)) = self.signals.read_signal() {
+                if let Ok(Some(signal)) = self.signals.read_signal() {
                     return Some(if signal.ssi_signo == Signal::SIGHUP as u32 { End::Restart } else { End::Stop });
                 }
             }
