@@ -69,7 +69,11 @@ mod tests {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let found = of(child.id(), &redactor);
+        // For a moment after a program has been started it has no arguments yet.
+        let found = (0..1_000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            of(child.id(), &redactor)
+        });
         let none = of(std::process::id(), &redactor);
         child.kill().unwrap();
         child.wait().unwrap();

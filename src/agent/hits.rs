@@ -90,11 +90,13 @@ fn own_unit() -> Option<String> {
     unit_of(&read.ok()?)
 }
 
+/// The innermost unit, in the one hierarchy or in systemd's own of several.
 fn unit_of(cgroup: &str) -> Option<String> {
-    let path =
-        cgroup.lines().find_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:")?.1.into()))?;
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
-    path.rsplit('/').find(is_unit).map(str::to_owned)
+    let paths = cgroup.lines().filter_map(|line| {
+        line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|(_, path)| path))
+    });
+    paths.filter_map(|path| path.rsplit('/').find(is_unit)).next().map(str::to_owned)
 }
 
 #[cfg(test)]

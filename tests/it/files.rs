@@ -475,6 +475,7 @@ fn the_ladder() {
         dir.remove().unwrap();
         assert_eq!(mounts_at(path).len(), after, "{row}");
         assert!(everything(path).is_empty(), "{row}");
+        drop(dir); // which holds what is mounted
         unmount_all(path);
     }
 

@@ -246,8 +246,8 @@ async fn who_may_ask_on_the_socket() {
         assert_eq!((meta.mode() & 0o777, meta.gid().to_string()), (0o660, may.to_owned()));
         // A copy that others can run, wherever this was built.
         let program = agent.dir.with_file_name("keyfob");
-        fs::copy(KEYFOB, &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: what this one writes, a child of another test may hold open, and then it can't be run.
+        assert!(Command::new("install").args(["-m", "755", KEYFOB]).arg(&program).status().unwrap().success());
         for (who, uid, gid, groups, allowed) in [
             ("root", "0", "0", "0", true),
             ("of the group by its process", "4000", may, "4000", true),

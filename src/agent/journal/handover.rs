@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -24,8 +24,8 @@ use tokio::{
 use super::protocol::{SOCKETS, State, ToAgent, ToRedactor};
 use crate::agent::{leaks::Leak, packet};
 
-/// While no redactor answers: it is being started, or there is none.
-const AGAIN: Duration = Duration::from_millis(200);
+/// While no redactor answers, at first and at last: it is being started, or there is none.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// What is to be given: [`crate::domain::redaction::Redaction::encode`].
 type Prints = Option<Arc<Vec<u8>>>;
@@ -46,7 +46,9 @@ pub async fn hand_over(set: watch::Receiver<Prints>, leaks: mpsc::Sender<Leak>, 
 }
 
 async fn give(path: &Path, mut set: watch::Receiver<Prints>, leaks: mpsc::Sender<Leak>, state: watch::Sender<State>) {
+    let mut again = AGAIN.0;
     loop {
+        let started = Instant::now();
         if let Err(error) = give_once(path, &mut set, &leaks, &state).await {
             tracing::debug!(%error, path = %path.display(), "no redactor");
             state.send_if_modified(|state| std::mem::take(state) != State::default());
@@ -54,7 +56,9 @@ async fn give(path: &Path, mut set: watch::Receiver<Prints>, leaks: mpsc::Sender
         if leaks.is_closed() || set.has_changed().is_err() {
             return; // nobody wants to know any more
         }
-        tokio::time::sleep(AGAIN).await;
+        // One that was there comes back soon.
+        again = if started.elapsed() > AGAIN.0 { AGAIN.0 } else { AGAIN.1.min(2 * again) };
+        tokio::time::sleep(again).await;
     }
 }
 

@@ -370,7 +370,7 @@ mod tests {
         }
         assert_eq!(without_unit_unless_root(b"\n\n\n\n\n\n\n", 1), b"\n\n\n\n\n\n\n");
         assert_eq!(unit_line(header), b"ssh.service");
-        for (seen, end) in [(&b""[..], None), (b"a\nb\n6\n0\n0\n0\n", None), (b"a\n\n6\n0\n0\n0\n0\nline", Some(14))] {
+        for (seen, end) in [(&b""[..], None), (b"a\nb\n6\n0\n0\n0\n", None), (b"a\n\n6\n0\n0\n0\n0\nline", Some(13))] {
             assert_eq!(end_of_header(seen), end);
         }
     }

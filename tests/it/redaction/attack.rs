@@ -43,8 +43,9 @@ fn records(dump: &[u8]) -> ([u8; 32], Vec<Record>) {
 
 fn hash(key: &[u8; 32], window: &[u8; 6]) -> u32 {
     let word = |at: &[u8]| u32::from_le_bytes(at.try_into().unwrap());
-    let (a, b) = (word(&key[..4]) | 1, word(&key[4..8]) | 1);
-    word(&window[..4]).wrapping_mul(a).wrapping_add(word(&window[2..]).wrapping_mul(b))
+    let [a, b, mixed] = [0, 4, 8].map(|at| word(&key[at..at + 4]) | 1);
+    let sum = word(&window[..4]).wrapping_mul(a).wrapping_add(word(&window[2..]).wrapping_mul(b));
+    (sum ^ sum >> 15).wrapping_mul(mixed)
 }
 
 /// One thing that can be asked: do these bytes of the value, encoded in one of these ways, have this hash?
