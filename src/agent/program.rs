@@ -90,7 +90,7 @@ enum Command {
         services: bool,
     },
     #[command(hide = true)]
-    StandIn { cgroup: String },
+    StandIn { cgroup: String, uid: u32, gid: u32 },
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -270,7 +270,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
-        Command::StandIn { cgroup } => return journal::stand_in(&cgroup),
+        Command::StandIn { cgroup, uid, gid } => return journal::stand_in(&cgroup, uid, gid),
         Command::Journal { services } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))

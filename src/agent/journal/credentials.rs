@@ -163,6 +163,8 @@ pub struct StandIns {
 struct StandIn {
     /// Of a path, or of a name.
     of: Result<String, Vec<u8>>,
+    /// Whose it is: journald asks the kernel again after a while.
+    user: (u32, u32),
     process: Child,
 }
 
@@ -183,20 +185,20 @@ impl StandIns {
             Err(Errno::ESRCH) => {}
             done => return done,
         }
-        let pid = self.of(origin).map_err(|_| Errno::ESRCH)?;
+        let pid = self.of(origin, (sender.uid, sender.gid)).map_err(|_| Errno::ESRCH)?;
         send(socket, bytes, descriptor, Sender { pid, ..sender })
     }
 
-    fn of(&mut self, origin: Origin<'_>) -> io::Result<i32> {
+    fn of(&mut self, origin: Origin<'_>, user: (u32, u32)) -> io::Result<i32> {
         let of = origin.cgroup.map(str::to_owned).ok_or(origin.unit.to_vec());
         self.living.retain_mut(|stand_in| matches!(stand_in.process.try_wait(), Ok(None)));
-        let stand_in = match self.living.iter().position(|stand_in| stand_in.of == of) {
+        let stand_in = match self.living.iter().position(|stand_in| stand_in.of == of && stand_in.user == user) {
             Some(place) => self.living.remove(place),
             None => {
                 if self.living.len() == MOST {
                     self.living.remove(0);
                 }
-                StandIn { process: start(origin.cgroup.unwrap_or_default())?, of }
+                StandIn { process: start(origin.cgroup.unwrap_or_default(), user)?, of, user }
             }
         };
         let pid = stand_in.process.id() as i32;
@@ -220,9 +222,9 @@ fn end(child: &mut Child) {
 }
 
 /// A stand-in that has left our cgroup. It ends when we do: it reads from us.
-fn start(cgroup: &str) -> io::Result<Child> {
+fn start(cgroup: &str, (uid, gid): (u32, u32)) -> io::Result<Child> {
     let mut child = Command::new("/proc/self/exe")
-        .args(["stand-in", cgroup])
+        .args(["stand-in", cgroup, &uid.to_string(), &gid.to_string()])
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -239,9 +241,12 @@ fn start(cgroup: &str) -> io::Result<Child> {
 }
 
 /// The whole life of a stand-in.
-pub fn stand_in(cgroup: &str) -> ExitCode {
+pub fn stand_in(cgroup: &str, uid: u32, gid: u32) -> ExitCode {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let _ = nix::sys::prctl::set_name(c"keyfob-gone");
-    if !leave_for(cgroup) {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let become_it = || setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid));
+    if !leave_for(cgroup) || become_it().is_err() {
         return ExitCode::FAILURE;
     }
     let mut out = io::stdout();
@@ -312,7 +317,7 @@ impl Seen {
             self.0.retain(|_, (when, _)| *when > middle);
         }
         // What systemd has just forked is not yet where it belongs.
-        if let Some(cgroup) = cgroup_of(pid).filter(|cgroup| cgroup != "/init.scope" || pid == 1) {
+        if let Some(cgroup) = cgroup_of(pid).filter(|cgroup| cgroup != INIT || pid == 1) {
             self.0.insert(pid, (Instant::now(), cgroup));
         }
     }
@@ -321,6 +326,14 @@ impl Seen {
     pub fn of(&self, pid: i32) -> Option<&str> {
         self.0.get(&pid).map(|(_, cgroup)| cgroup.as_str())
     }
+}
+
+/// Where PID 1 is, and for a moment whatever it forks: nobody else comes in there.
+const INIT: &str = "/init.scope";
+
+/// Whether it is PID 1's fork, which is about to become the unit's process.
+pub fn is_forked_by_init(pid: i32) -> bool {
+    cgroup_of(pid).is_some_and(|cgroup| cgroup == INIT)
 }
 
 /// The cgroup that a process belongs to, in systemd's hierarchy.

@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Tools,
-    credentials::{Origin, Sender, unit_in},
+    credentials::{Origin, Sender, is_forked_by_init, unit_in},
 };
 use crate::domain::redaction::{self, Mode};
 
@@ -70,6 +70,8 @@ pub struct Connection {
     cgroup: Option<String>,
     /// Where the one who connected was: it is its child's too, which wrote a line and was gone before it was looked for.
     home: Option<String>,
+    /// It was PID 1's fork that connected, so the header is systemd's own word.
+    forked: bool,
     /// It has printed something.
     begun: bool,
     engine: Option<(u64, redaction::Stream)>,
@@ -104,6 +106,7 @@ impl Connection {
             writer: peer,
             cgroup: tools.seen.of(peer.pid).map(str::to_owned),
             home: None,
+            forked: is_forked_by_init(peer.pid),
             begun: false,
             engine: None,
             pending: None,
@@ -184,6 +187,10 @@ impl Connection {
         let header = seen[..end].to_vec();
         let mut masked = Vec::with_capacity(end);
         tools.mask(&header, &mut masked);
+        let unit = std::str::from_utf8(unit_line(&header)).unwrap_or_default();
+        if self.forked && unit_in(unit) == unit && !unit.is_empty() {
+            self.home = Some(format!("/system.slice/{unit}")); // until we know better
+        }
         self.counted(tools);
         // Masks have no line ends, so the lines are as many as before.
         self.header = without_unit_unless_root(&masked, self.peer.uid);
