@@ -125,7 +125,12 @@ pub async fn all_arrives_and_no_value(kind: Kind) {
     for way in WAYS {
         let (plain, found, sent) = (&plain[way], &found[way], sent(way));
         assert_eq!((plain.entries, plain.with_value), (sent, sent), "{way}: the positive control");
-        assert_eq!((found.entries, found.different, found.in_order), (sent, sent, true), "{way}");
+        assert_eq!(
+            (found.entries, found.different, found.in_order),
+            (sent, sent, true),
+            "{way}: {}",
+            machine.ok("cat /run/said; journalctl -q --no-pager -t keyfob-redact")
+        );
         assert_eq!((found.with_value, found.with_mask), (0, sent), "{way}");
         same_but_for_values(way, plain, found);
     }

@@ -185,7 +185,10 @@ impl StandIns {
             Err(Errno::ESRCH) => {}
             done => return done,
         }
-        let pid = self.of(origin, (sender.uid, sender.gid)).map_err(|_| Errno::ESRCH)?;
+        let user = (sender.uid, sender.gid);
+        // Better without its unit than not at all.
+        let pid = self.of(origin, user).or_else(|_| self.of(Origin { cgroup: None, ..origin }, user));
+        let pid = pid.map_err(|_| Errno::ESRCH)?;
         send(socket, bytes, descriptor, Sender { pid, ..sender })
     }
 
@@ -258,7 +261,7 @@ pub fn stand_in(cgroup: &str, uid: u32, gid: u32) -> ExitCode {
 
 /// Where systemd's hierarchy may be: unified, or named beside others.
 const ROOTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
-/// Ours: a slice is what journald looks past.
+/// Ours: a slice is what journald looks past. Made by the unit, since the root of a hierarchy is read-only for us.
 const SLICE: &str = "keyfob.slice";
 
 /// Into a group with this path; for none, into the root, or where that may hold no processes (it is not the machine's own), into a
@@ -286,7 +289,7 @@ fn leave_for(cgroup: &str) -> bool {
 fn remove(root: &str, path: &str) {
     let slice = Path::new(root).join(SLICE);
     let group = slice.join(path.trim_start_matches('/'));
-    for group in group.ancestors().take_while(|group| group.starts_with(&slice)) {
+    for group in group.ancestors().take_while(|group| group.starts_with(&slice) && *group != slice) {
         if fs::remove_dir(group).is_err() {
             break;
         }

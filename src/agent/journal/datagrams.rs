@@ -34,8 +34,8 @@ use super::{
 pub const LARGEST: usize = 16 * 1024 * 1024;
 /// What is kept for the next message.
 const USUAL: usize = 256 * 1024;
-/// A queue's turn.
-const TURN: usize = 64;
+/// A queue's turn: short, because whoever comes in the meantime may be gone before it is looked at.
+const TURN: usize = 8;
 const AGAIN: Duration = Duration::from_millis(50);
 /// A syslog message can't be sent in another way than whole.
 const CUT: usize = 64 * 1024;

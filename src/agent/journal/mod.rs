@@ -647,7 +647,11 @@ struct Ready {
 impl Ready {
     fn add(&mut self, who: Who) {
         if self.within.insert(who) {
-            self.queue.push_back(who);
+            match who {
+                // Who has just come may be gone soon, and is to be seen alive.
+                Who::Listener => self.queue.push_front(who),
+                _ => self.queue.push_back(who),
+            }
         }
     }
 
