@@ -110,7 +110,7 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
         let reach = v1::create_rollout_request::Reach::All(true);
         let push = v1::CreateRolloutRequest { reach: Some(reach), options: None };
         world.admin().rollouts().create_rollout(push).await.expect("it is pushed");
-        machine.ok(&format!("for i in $(seq 300); do grep -qx {value} /run/woken && exit 0; sleep 0.1; done; exit 1"));
+        machine.ok(&format!("for i in $(seq 900); do grep -qsx {value} /run/woken && exit 0; sleep 0.1; done; exit 1"));
     }
 }
 
