@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use keyfob::wire::v1::{Role, Visibility};
@@ -58,8 +59,13 @@ fn client_about(python: &Path, cli: &Cli, words: &[&str], stdin: &[u8]) -> Strin
     run(command.env("GRPC_VERBOSITY", "error"), stdin).ok()
 }
 
-/// A Python that has what `requirements.txt` says; made once, and anew when that changes.
+/// A Python that has what `requirements.txt` says; made once, by whoever comes first, and anew when that changes.
 fn python() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(make_python).clone()
+}
+
+fn make_python() -> PathBuf {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("third-party");
     let (wanted, installed) = (Path::new(HERE).join("requirements.txt"), venv.join("requirements.txt"));
     let python = venv.join("bin/python");
