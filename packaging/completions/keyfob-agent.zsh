@@ -106,6 +106,8 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
 '--help[Print help]' \
 ':cgroup:_default' \
+':uid:_default' \
+':gid:_default' \
 && ret=0
 ;;
 (probe)
