@@ -14,19 +14,16 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    io::{self, Read},
+    os::fd::AsFd,
 };
 
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
 use rustls::pki_types::CertificateDer;
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use super::memfd;
 use crate::{
     client::{Counter, Credentials},
     domain::boot::BootPolicy,
@@ -85,7 +82,7 @@ impl Keeper {
 
     /// Gives systemd a new state to hold, and lets go of the one before.
     pub fn keep(&mut self, key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy, &Counter)>) {
-        let stored = sealed(&encode(key, enrolled)).and_then(|fd| {
+        let stored = memfd::sealed("keyfob-identity", &encode(key, enrolled)).and_then(|fd| {
             let name = NAMES[self.next];
             sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], &[fd.as_fd()])
         });
@@ -102,16 +99,6 @@ impl Keeper {
 
 fn ends(kept: &Kept) -> Option<OffsetDateTime> {
     kept.enrolled.as_ref().map(|e| e.credentials.not_after)
-}
-
-/// A memfd that nobody can write to any more.
-fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let fd = memfd_create("keyfob-identity", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let mut file = File::from(fd);
-    file.write_all(bytes)?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
 }
 
 fn read(file: &File) -> io::Result<Kept> {
@@ -202,7 +189,7 @@ mod tests {
     fn what_is_kept_comes_back() {
         let boot = BootPolicy { deadline: Some(30), on_failure: Some(OnFailure::Continue) };
         let counted = Counter { renewals: Some(7), attempt: vec![1; 16] };
-        let fd = sealed(&encode(b"a key", Some((&credentials(), "host:7443", boot, &counted)))).unwrap();
+        let fd = memfd::sealed("test", &encode(b"a key", Some((&credentials(), "host:7443", boot, &counted)))).unwrap();
         let again = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).unwrap();
         let kept = read(&again).unwrap();
         assert_eq!(&kept.key[..], b"a key");
@@ -214,12 +201,6 @@ mod tests {
 
         let only_key = decode(&encode(b"a key", None)).unwrap();
         assert!(only_key.enrolled.is_none() && &only_key.key[..] == b"a key");
-    }
-
-    #[test]
-    fn nobody_can_write_to_it() {
-        let fd = sealed(b"x").unwrap();
-        assert!(File::from(fd).write_all(b"y").is_err());
     }
 
     #[test]

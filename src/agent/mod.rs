@@ -26,6 +26,7 @@ pub mod journal;
 mod kept;
 mod leaks;
 pub mod local;
+mod memfd;
 mod mmds;
 mod notify;
 mod packet;

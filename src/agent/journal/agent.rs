@@ -7,7 +7,6 @@ use std::{
 };
 
 use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
     sys::socket::{getsockopt, sockopt},
     unistd::User,
 };
@@ -15,7 +14,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::protocol::{ToAgent, ToRedactor};
 use crate::{
-    agent::{leaks::Leak, packet},
+    agent::{leaks::Leak, memfd, packet},
     domain::redaction::Redaction,
 };
 
@@ -97,8 +96,7 @@ fn read(mut descriptors: Vec<OwnedFd>) -> io::Result<Prints> {
 /// Nobody may be able to change them afterwards.
 pub fn prints(sealed: OwnedFd) -> io::Result<Prints> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    if !SealFlag::from_bits_truncate(fcntl(&sealed, FcntlArg::F_GET_SEALS)?).contains(seals) {
+    if !memfd::is_sealed(&sealed) {
         return Err(invalid("the fingerprints are not sealed".into()));
     }
     let file = File::from(sealed);

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
@@ -15,9 +15,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, SealFlag, fcntl},
     sys::{
-        memfd::{MFdFlags, memfd_create},
         socket::{MsgFlags, recv},
         statfs::{TMPFS_MAGIC, fstatfs},
     },
@@ -29,7 +27,10 @@ use super::{
     datagram,
     sockets::Door,
 };
+use crate::agent::memfd;
 
+/// Of the memory that a large entry goes on in.
+const NAME: &str = "keyfob-redact";
 /// What is larger is not read, and so not passed on: a note stands in its place.
 pub const LARGEST: usize = 16 * 1024 * 1024;
 /// What is kept for the next message.
@@ -136,7 +137,7 @@ impl Datagrams {
         let origin = Origin { cgroup: tools.seen.of(sender.pid), unit: b"" };
         match stand_ins.send(upstream.as_fd(), bytes, descriptor, sender, origin) {
             Err(Errno::EMSGSIZE) if self.door == Door::Native => {
-                sealed = memory(bytes).map_err(|_| Errno::EIO)?;
+                sealed = memfd::sealed(NAME, bytes).map_err(|_| Errno::EIO)?;
                 stand_ins.send(upstream.as_fd(), &[], Some(sealed.as_fd()), sender, origin).map(drop)
             }
             Err(Errno::EMSGSIZE) => {
@@ -188,8 +189,6 @@ fn file(descriptor: &OwnedFd, sender: Sender, tools: &mut Tools) -> io::Result<B
     if !metadata.is_file() || !in_memory || size > LARGEST {
         return Err(Errno::EFBIG.into());
     }
-    let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate).unwrap_or(SealFlag::empty());
-    let sealed = seals.contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW);
     let mut contents = vec![0; size];
     let read = read_all(&file, &mut contents)?;
     contents.truncate(read);
@@ -198,10 +197,10 @@ fn file(descriptor: &OwnedFd, sender: Sender, tools: &mut Tools) -> io::Result<B
     datagram::native(&contents, &mut |value, out| redactor.redact(value, out, hits), &mut tools.out);
     let unchanged = tools.hits.is_empty();
     tools.count_of(sender);
-    if unchanged && sealed {
+    if unchanged && memfd::is_sealed(&file) {
         return Ok(Body::File(file.into()));
     }
-    Ok(Body::File(memory(&tools.out)?))
+    Ok(Body::File(memfd::sealed(NAME, &tools.out)?))
 }
 
 fn read_all(file: &File, into: &mut [u8]) -> io::Result<usize> {
@@ -213,15 +212,6 @@ fn read_all(file: &File, into: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(read)
-}
-
-/// Sealed, as journald wants it.
-fn memory(contents: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("keyfob-redact", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-    file.write_all(contents)?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
 }
 
 impl Tools {

@@ -2,30 +2,29 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    io,
+    os::fd::AsFd,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
 use rustix::net::SocketFlags;
 use tokio::{
     io::Interest,
     net::UnixStream,
     sync::{mpsc, watch},
+    time::timeout,
 };
 
 use super::protocol::{SOCKETS, State, ToAgent, ToRedactor};
-use crate::agent::{leaks::Leak, packet};
+use crate::agent::{leaks::Leak, memfd, packet};
 
 /// While no redactor answers, at first and at last: it is being started, or there is none.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Of the memory with the fingerprints.
+pub(super) const NAME: &str = "keyfob-fingerprints";
 
 /// What is to be given: [`crate::domain::redaction::Redaction::encode`].
 type Prints = Option<Arc<Vec<u8>>>;
@@ -58,7 +57,9 @@ async fn give(path: &Path, mut set: watch::Receiver<Prints>, leaks: mpsc::Sender
         }
         // One that was there comes back soon.
         again = if started.elapsed() > AGAIN.0 { AGAIN.0 } else { AGAIN.1.min(2 * again) };
-        tokio::time::sleep(again).await;
+        // What is new is not kept waiting.
+        set.mark_unchanged();
+        let _ = timeout(again, set.changed()).await;
     }
 }
 
@@ -80,7 +81,7 @@ async fn give_once(
                 changed.map_err(|_| io::Error::other("the agent ends"))?;
                 let prints = set.borrow_and_update().clone();
                 if let Some(prints) = prints {
-                    let sealed = sealed(&prints)?;
+                    let sealed = memfd::sealed(NAME, &prints)?;
                     redactor.async_io(Interest::WRITABLE, || {
                         packet::send(&redactor, &ToRedactor::Redaction {}, &[sealed.as_fd()])
                     }).await?;
@@ -111,13 +112,4 @@ async fn give_once(
             }
         }
     }
-}
-
-pub(super) fn sealed(prints: &[u8]) -> io::Result<OwnedFd> {
-    let mut file =
-        File::from(memfd_create("keyfob-fingerprints", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-    file.write_all(prints)?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
 }

@@ -69,7 +69,7 @@ use self::{
     stream::Connection,
 };
 pub use super::leaks::Leak;
-use super::{config::JournalMode, leaks::Ledger, packet, runtime_dir::FINGERPRINTS};
+use super::{config::JournalMode, leaks::Ledger, memfd, packet, runtime_dir::FINGERPRINTS};
 use crate::{
     domain::redaction::{Hits, Redaction, Redactor},
     harden,
@@ -307,7 +307,8 @@ impl Forwarder {
             }
         };
 
-        let from_file = || fs::read(dir.join(FINGERPRINTS)).ok().and_then(|bytes| handover::sealed(&bytes).ok());
+        let from_file =
+            || fs::read(dir.join(FINGERPRINTS)).ok().and_then(|bytes| memfd::sealed(handover::NAME, &bytes).ok());
         if let Some(sealed) = prints.or_else(from_file) {
             match agent::prints(sealed) {
                 Ok(prints) => tools.use_prints(&prints.redaction),
