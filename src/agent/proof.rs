@@ -3,46 +3,37 @@
 use std::{convert::Infallible, path::Path, time::Duration};
 
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 use super::{
     canary::{self, Failed},
     config::JournalMode,
-    status::Status,
+    serve::Place,
 };
 use crate::domain::report::Line;
 
 /// How long after one that failed it is tried again, in case the redactor was late, and how often.
 const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
-/// What there is to prove.
-pub struct Proof {
-    pub journal: JournalMode,
-    pub canary: Zeroizing<String>,
-}
-
-impl Proof {
-    /// The status tells the result; never ends by itself.
-    pub async fn tell(self, dir: &Path, status: &Status) -> Infallible {
-        let Self { journal, canary } = self;
-        for pause in [Duration::ZERO].into_iter().chain(AGAIN) {
-            tokio::time::sleep(pause).await;
-            let (send, result) = oneshot::channel();
-            let (dir, canary) = (dir.to_owned(), canary.clone());
-            // A thread that nobody waits for: an agent that is told to stop does.
-            std::thread::spawn(move || send.send(try_ways(journal, &dir, &canary)));
-            let Ok(result) = result.await else { break };
-            status.redaction(&say(journal, &result));
-            match result {
-                Ok(()) => {
-                    tracing::info!("redaction: the canary did not come out");
-                    break;
-                }
-                Err(error) => tracing::error!(%error, "redaction: failed"),
+/// The status tells the result; never ends by itself.
+pub async fn tell(place: &Place<'_>) -> Infallible {
+    let journal = place.redacting.journal;
+    for pause in [Duration::ZERO].into_iter().chain(AGAIN) {
+        tokio::time::sleep(pause).await;
+        let (send, result) = oneshot::channel();
+        let (dir, canary) = (place.dir.path().to_owned(), place.redacting.canary.clone());
+        // A thread that nobody waits for: an agent that is told to stop does.
+        std::thread::spawn(move || send.send(try_ways(journal, &dir, &canary)));
+        let Ok(result) = result.await else { break };
+        place.status.redaction(&say(journal, &result));
+        match result {
+            Ok(()) => {
+                tracing::info!("redaction: the canary did not come out");
+                break;
             }
+            Err(error) => tracing::error!(%error, "redaction: failed"),
         }
-        std::future::pending().await
     }
+    std::future::pending().await
 }
 
 fn try_ways(journal: JournalMode, dir: &Path, canary: &str) -> Result<(), Failed> {

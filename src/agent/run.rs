@@ -9,21 +9,12 @@
 //!
 //! Who goes on without secrets, or fails, reports that too, if there is an identity to report with.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
-use tokio::{
-    signal::unix::SignalKind,
-    sync::{mpsc, watch},
-    time::{Instant, timeout},
-};
+use tokio::{signal::unix::SignalKind, sync::mpsc, time::Instant};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
@@ -31,18 +22,14 @@ use super::{
     config::{self, JournalMode},
     fetch::{self, Fetched},
     files::{self, Item, Manifest, Set},
-    fingerprints::Fingerprints,
-    journal,
+    fingerprints::Redacting,
     kept::{Enrolled, Keeper, Kept},
     leaks::Leak,
-    notify,
-    proof::Proof,
-    report, retry,
+    notify, report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
     source::{self, Found},
     status::{self, Sockets, Status},
-    watch::Pushes,
 };
 use crate::{
     client::{self, Counter, Credentials, Error},
@@ -71,41 +58,15 @@ pub struct Settings {
     pub journal: JournalMode,
 }
 
-/// The agent's dealings with who redacts the journal.
-pub struct Redacting {
-    given: watch::Sender<Option<Arc<Vec<u8>>>>,
-    redactor: watch::Receiver<journal::State>,
-}
-
-impl Redacting {
-    /// How long a boot waits for a redactor that is there.
-    const PATIENCE: Duration = Duration::from_secs(2);
-
-    /// Gives fingerprints before anything that they stand for can be read, and so be logged.
-    pub async fn give(&mut self, prints: &Arc<Vec<u8>>) {
-        self.given.send_replace(Some(prints.clone()));
-        if Path::new(journal::SOCKETS[0]).exists() {
-            let using = self.redactor.wait_for(|state| state.uses(prints));
-            if timeout(Self::PATIENCE, using).await.is_err() {
-                tracing::warn!("the journal's redactor has not taken the fingerprints yet; going on");
-            }
-        }
-    }
-}
-
 pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let (given, prints) = watch::channel(None);
-    let (state, redactor) = watch::channel(journal::State::default());
     let leaks = mpsc::channel(1_000);
-    let (off, found) = (settings.journal == JournalMode::Off, leaks.0.clone());
+    let (redacting, handing) = Redacting::new(settings.journal, leaks.0.clone())?;
     let handing = async {
-        if !off {
-            journal::hand_over(prints, found, state).await;
-        }
+        handing.await;
         std::future::pending().await
     };
-    let mut agent = Agent::new(dir, settings, Redacting { given, redactor }, leaks)?;
+    let mut agent = Agent::new(dir, settings, redacting, leaks)?;
     let status = agent.status.clone();
     let answering = match agent.settings.once {
         true => None,
@@ -151,8 +112,6 @@ struct Agent {
     redacting: Redacting,
     /// Both ends.
     leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
-    /// What is logged to see that it does not come out.
-    canary: Option<Zeroizing<String>>,
 }
 
 /// What is in place.
@@ -191,7 +150,6 @@ impl Agent {
             problem: None,
             redacting,
             leaks,
-            canary: None,
         })
     }
 
@@ -217,14 +175,15 @@ impl Agent {
         self.report(report).await;
         let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
         let own = identity(&enrolled.credentials)?;
-        let place = Place { dir: &self.dir, group: self.dir.group(), floor: self.settings.floor };
+        let place = Place {
+            dir: &self.dir,
+            group: self.dir.group(),
+            floor: self.settings.floor,
+            redacting: &self.redacting,
+            status: &self.status,
+        };
         let identified = Identified::new(enrolled, own);
-        let canary = self.canary.clone().unwrap_or_default();
-        let proof = Proof { journal: self.settings.journal, canary: canary.clone() };
-        let pushes = Pushes { redacting: &mut self.redacting, canary, status: self.status.clone() };
-        let channels = (pushes, proof);
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, channels, &summary, &self.status)
-            .await {}
+        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, &summary).await {}
     }
 
     fn policy(&self) -> BootPolicy {
@@ -329,10 +288,8 @@ impl Agent {
         };
         let own = identity(credentials)?;
         if let Some(manifest) = self.in_place(&own)? {
-            let Fingerprints { encoded, canary } = Fingerprints::load(&self.dir, own.subject.name(), &[], None)?;
-            self.redacting.give(&encoded).await;
-            files::tell_fingerprints(&self.dir, &encoded, self.settings.floor).map_err(local)?;
-            self.canary = Some(canary);
+            let prepared = self.redacting.prepare(&self.dir, own.subject.name(), &[]).await?;
+            files::tell_fingerprints(&self.dir, &prepared.encoded, self.settings.floor).map_err(local)?;
             let files = self.dir.rung().as_str();
             let summary = format!(
                 "{} variables in {} (bundle {}, memory {}, files {files}), as an earlier process left them",
@@ -359,11 +316,8 @@ impl Agent {
             fetch::fetch(channel, &own, floor).await
         })
         .await?;
-        let Fingerprints { encoded, canary } =
-            Fingerprints::load(&self.dir, own.subject.name(), &fetched.entries, None)?;
-        self.redacting.give(&encoded).await;
-        self.canary = Some(canary);
-        let installed = install(&self.dir, &fetched, &encoded, floor)?;
+        let prepared = self.redacting.prepare(&self.dir, own.subject.name(), &fetched.entries).await?;
+        let installed = install(&self.dir, &fetched, &prepared.encoded, floor)?;
         self.status.contact();
         if let Some(manifest) = files::read_manifest(&self.dir).map_err(local)? {
             self.status.installed(&manifest);

@@ -9,14 +9,7 @@
 //!
 //! Each of these waits for itself alone: a control plane that does not answer holds up neither the session nor its logs.
 
-use std::{
-    convert::Infallible,
-    fs::File,
-    io::{Seek, SeekFrom, Write},
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use nix::unistd::Gid;
 use time::OffsetDateTime;
@@ -29,16 +22,14 @@ use tonic::Code;
 use super::{
     fetch::{self, Named},
     files,
-    fingerprints::Fingerprints,
+    fingerprints::Redacting,
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Refused, Request, With},
-    notify,
-    proof::Proof,
-    report, retry,
+    memfd, notify, proof, report, retry,
     runtime_dir::RuntimeDir,
     status::{self, Status},
-    watch::Pushes,
+    watch as pushes,
 };
 use crate::{
     client::{self, Counter, Credentials, Error},
@@ -79,6 +70,8 @@ pub struct Place<'a> {
     pub dir: &'a RuntimeDir,
     pub group: Option<Gid>,
     pub floor: Rung,
+    pub redacting: &'a Redacting,
+    pub status: &'a Status,
 }
 
 /// Never ends by itself. `leaks` is both ends: whoever redacts has the one, this keeps the other.
@@ -87,9 +80,7 @@ pub async fn serve(
     keeper: &mut Keeper,
     place: &Place<'_>,
     (found, leaks): &mut (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
-    (pushes, proof): (Pushes<'_>, Proof),
     summary: &str,
-    status: &Status,
 ) -> Infallible {
     let (asked, requests) = mpsc::channel(32);
     let served = async {
@@ -101,12 +92,12 @@ pub async fn serve(
     };
     tokio::select! {
         never = served => never,
-        never = renew(identified, keeper, summary, status) => never,
-        never = status::beat(status) => never,
-        never = pushes.watch(identified, place) => never,
+        never = renew(identified, keeper, summary, place.status) => never,
+        never = status::beat(place.status) => never,
+        never = pushes::watch(identified, place) => never,
         never = answer(identified, place, requests, found) => never,
-        never = proof.tell(place.dir.path(), status) => never,
-        never = tell(identified, leaks, status) => never,
+        never = proof::tell(place) => never,
+        never = tell(identified, leaks, place.status) => never,
     }
 }
 
@@ -209,10 +200,14 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
             code: "file".into(),
         });
     }
-    let fingerprints = Fingerprints::load(place.dir, identified.own.subject.name(), &entries, None).map_err(refused)?;
+    // What the command logs is redacted by others too, and after it has ended.
+    let prepared =
+        place.redacting.prepare(place.dir, identified.own.subject.name(), &entries).await.map_err(refused)?;
+    let here = |e: &dyn std::fmt::Display| refused(Error::Local(e.to_string()));
+    files::tell_fingerprints(place.dir, &prepared.encoded, place.floor).map_err(|e| here(&e))?;
     let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
-    let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| refused(Error::Local(e.to_string())))?;
-    let redaction = in_memory(&fingerprints.encoded).map_err(refused)?;
+    let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| here(&e))?;
+    let redaction = memfd::sealed("keyfob-fingerprints", &prepared.encoded).map_err(|e| here(&e))?;
     Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
 }
 
@@ -224,17 +219,6 @@ fn refused(error: Error) -> Refused {
         _ => "failed",
     };
     Refused { message: error.to_string(), code: code.into() }
-}
-
-fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
-    let made = || {
-        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-        let mut file = File::from(nix::sys::memfd::memfd_create("keyfob-fingerprints", flags)?);
-        file.write_all(bytes)?;
-        file.seek(SeekFrom::Start(0))?;
-        Ok::<_, std::io::Error>(file.into())
-    };
-    made().map_err(|e| Error::Local(format!("the fingerprints: {e}")))
 }
 
 /// Tells the control plane what leaked, some time after it is found.

@@ -14,16 +14,12 @@ use std::{convert::Infallible, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status as Refusal, Streaming, transport::Channel};
-use zeroize::Zeroizing;
 
 use super::{
-    fetch, files,
-    fingerprints::Fingerprints,
-    notify, report,
+    fetch, files, notify, report,
     retry::jitter,
-    run::{Installed, Redacting, install},
+    run::{Installed, install},
     serve::{Identified, Place},
-    status::Status,
 };
 use crate::{
     client::Error,
@@ -68,46 +64,34 @@ impl From<Refusal> for End {
     }
 }
 
-/// What it takes to answer pushes, beside an identity and a place.
-pub struct Pushes<'a> {
-    /// Hears of new values before anybody can read them.
-    pub redacting: &'a mut Redacting,
-    /// The process's own.
-    pub canary: Zeroizing<String>,
-    /// For the rest of the world.
-    pub status: Status,
-}
-
-impl Pushes<'_> {
-    /// Never ends by itself.
-    pub async fn watch(self, identified: &Identified, place: &Place<'_>) -> Infallible {
-        let mut instance = [0; 16];
-        if let Err(error) = getrandom::fill(&mut instance) {
-            tracing::error!(%error, "no randomness; pushes do not reach this session");
-            return std::future::pending().await;
-        }
-        // Where that can't be read, all that is due is told anew.
-        let installed = files::read_manifest(place.dir).ok().flatten().map_or(0, |manifest| manifest.sequence);
-        let mut watching = Watching { identified, place, pushes: self, instance, attempt: 0, installed };
-        let (first, most) = BACKOFF;
-        let mut ceiling = first;
-        loop {
-            let opened = Instant::now();
-            match watching.stream().await {
-                End::Renewed => {}
-                End::Over(status) => {
-                    watching.over(&status);
-                    return std::future::pending().await;
+/// Never ends by itself.
+pub async fn watch(identified: &Identified, place: &Place<'_>) -> Infallible {
+    let mut instance = [0; 16];
+    if let Err(error) = getrandom::fill(&mut instance) {
+        tracing::error!(%error, "no randomness; pushes do not reach this session");
+        return std::future::pending().await;
+    }
+    // Where that can't be read, all that is due is told anew.
+    let installed = files::read_manifest(place.dir).ok().flatten().map_or(0, |manifest| manifest.sequence);
+    let mut watching = Watching { identified, place, instance, attempt: 0, installed };
+    let (first, most) = BACKOFF;
+    let mut ceiling = first;
+    loop {
+        let opened = Instant::now();
+        match watching.stream().await {
+            End::Renewed => {}
+            End::Over(status) => {
+                watching.over(&status);
+                return std::future::pending().await;
+            }
+            End::Broken(error) => {
+                if opened.elapsed() > GOOD {
+                    ceiling = first;
                 }
-                End::Broken(error) => {
-                    if opened.elapsed() > GOOD {
-                        ceiling = first;
-                    }
-                    let wait = jitter(ceiling);
-                    tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
-                    sleep(wait).await;
-                    ceiling = (ceiling * 2).min(most);
-                }
+                let wait = jitter(ceiling);
+                tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
+                sleep(wait).await;
+                ceiling = (ceiling * 2).min(most);
             }
         }
     }
@@ -116,7 +100,6 @@ impl Pushes<'_> {
 struct Watching<'a> {
     identified: &'a Identified,
     place: &'a Place<'a>,
-    pushes: Pushes<'a>,
     instance: [u8; 16],
     attempt: u64,
     /// The sequence of what is in place, 0 for nothing.
@@ -187,29 +170,28 @@ impl Watching<'_> {
     }
 
     async fn install(&mut self) -> Result<(), Error> {
-        let Place { dir, floor, .. } = *self.place;
+        let Place { dir, floor, redacting, status, .. } = *self.place;
         let channel = self.identified.connect().await?;
         let fetched = fetch::fetch(channel, &self.identified.own, floor).await?;
         let session = self.identified.own.subject.name();
-        let canary = Some(self.pushes.canary.clone());
-        let Fingerprints { encoded, .. } = Fingerprints::load(dir, session, &fetched.entries, canary)?;
-        self.pushes.redacting.give(&encoded).await;
-        let Installed { summary, report } = install(dir, &fetched, &encoded, floor)?;
+        let prepared = redacting.prepare(dir, session, &fetched.entries).await?;
+        let Installed { summary, report } = install(dir, &fetched, &prepared.encoded, floor)?;
+        drop(prepared);
         self.installed = fetched.sequence;
         drop(fetched); // and with it the values, before anything waits
         if let Ok(Some(manifest)) = files::read_manifest(dir) {
-            self.pushes.status.installed(&manifest);
+            status.installed(&manifest);
         }
-        self.pushes.status.say(&report); // whose change is reported too
-        self.pushes.status.contact();
+        status.say(&report); // whose change is reported too
+        status.contact();
         tracing::info!("pushed: {summary}");
         notify::status(&summary);
         Ok(())
     }
 
     /// The control plane took the session's secrets back.
-    fn over(&self, status: &Refusal) {
-        let why = format!("the control plane took this session's secrets back: {}", status.message());
+    fn over(&self, refusal: &Refusal) {
+        let why = format!("the control plane took this session's secrets back: {}", refusal.message());
         tracing::error!("{why}");
         if let Err(error) = self.place.dir.withdraw() {
             tracing::error!(%error, "not all files could be wiped");
@@ -218,7 +200,7 @@ impl Watching<'_> {
             tracing::warn!(%error, "whoever logs in is not told");
         }
         notify::status(&format!("refused: {why}"));
-        self.pushes.status.withdrawn(&why);
+        self.place.status.withdrawn(&why);
     }
 }
 
