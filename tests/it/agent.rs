@@ -14,18 +14,10 @@ use std::{
 use keyfob::wire::v1::Visibility;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::world::{AGENT, AgentRun, KEYFOB, SERVER, World};
+use crate::world::{AGENT, AgentRun, KEYFOB, SERVER, World, wait_for};
 
 fn agent(arguments: &[&str]) -> Output {
     Command::new(AGENT).args(arguments).output().expect("keyfob-agent runs")
-}
-
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "waited 30 s in vain: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

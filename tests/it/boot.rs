@@ -14,10 +14,7 @@ use keyfob::{
 };
 use tonic::Code;
 
-use crate::{
-    agent::wait_for,
-    world::{AgentRun, Api, World, enrol_session},
-};
+use crate::world::{AgentRun, Api, World, enrol_session, wait_for};
 
 const fn policy(deadline: Option<u16>, on_failure: Option<OnFailure>) -> BootPolicy {
     BootPolicy { deadline, on_failure }

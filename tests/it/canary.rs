@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{
@@ -26,7 +26,7 @@ use tonic::{Response, Status};
 
 use crate::{
     cli::Terminal,
-    world::{AGENT, AgentRun, Api, Cli, KEYFOB, ORG, Ran, SERVER, World, enrol_session, plain, run},
+    world::{AGENT, AgentRun, Api, Cli, KEYFOB, ORG, Ran, SERVER, World, enrol_session, plain, run, wait_for},
 };
 
 // ================================================================ what is searched for
@@ -766,12 +766,4 @@ fn agent(place: &Place, join: &str, dir: &Path, code: i32, says: &str, said: &mu
     let ran = run(&mut command, b"");
     assert!(ran.code() == code && ran.stderr().contains(says), "{}: {}{}", dir.display(), ran.stdout(), ran.stderr());
     said.ran(format!("an agent in {}", dir.display()), &ran);
-}
-
-fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !happened() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -6,13 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use keyfob::wire::v1::Role;
 use serde_json::{Value as Json, json};
 
-use crate::world::{Cli, KEYFOB, World};
+use crate::world::{Cli, KEYFOB, World, wait_for};
 
 /// Stands for every value here, so that finding it anywhere is a finding.
 const CANARY: &str = "canary-3b1f-value";
@@ -766,13 +765,5 @@ fn read_until(from: &mut impl Read, into: &mut String, end: &str) {
     while !into.contains(end) {
         assert_eq!(from.read(&mut byte).unwrap(), 1, "the program ended: {into}");
         into.push(char::from(byte[0]));
-    }
-}
-
-fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !happened() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -23,10 +23,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{
-    agent::wait_for,
-    world::{AGENT, Ran, run},
-};
+use crate::world::{AGENT, Ran, run, wait_for};
 
 pub const VALUE: &str = "sk-live-9f8Q7w6E5r4T3y2U1i0P";
 const OTHER: &str = "glpat-Zx9Yc8Vb7Nn6Mm5Aa4Ss";

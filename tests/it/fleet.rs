@@ -19,9 +19,8 @@ use time::OffsetDateTime;
 use tonic::{Code, Status};
 
 use crate::{
-    agent::wait_for,
     status::{said, scrape},
-    world::{AgentRun, Api, KEYFOB, World, enrol_session, plain},
+    world::{AgentRun, Api, KEYFOB, World, enrol_session, plain, wait_for},
 };
 
 async fn list(by: &Api, filter: FleetFilter) -> Vec<FleetAgent> {

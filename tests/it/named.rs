@@ -1,6 +1,6 @@
 //! Secrets that a session asks for by name: what names mean, what is refused, what goes on record.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Command};
 
 use keyfob::{
     seal,
@@ -9,7 +9,7 @@ use keyfob::{
 use rusqlite::Connection;
 use tonic::Code;
 
-use crate::world::{Api, ORG, World, enrol_session, plain};
+use crate::world::{AGENT, AgentRun, Api, ORG, Ran, World, enrol_session, plain, run, wait_for};
 
 const OFF: bool = true;
 const ON: bool = false;
@@ -276,4 +276,69 @@ async fn a_row_that_is_not_what_was_stored_is_refused() {
     }
     let refused = audit(&world, "secret.integrity").await;
     assert_eq!(refused.len(), 9, "{refused:?}");
+}
+
+/// All of it together: a real agent, a command that asks, and what becomes of what it prints.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
+    let world = World::new().await;
+    let alice = world.person("alice", Role::Member).await;
+    create(&alice, "deploy-key", Private, OFF).await;
+    let request = v1::CreateSecretRequest {
+        name: "certificate".into(),
+        visibility: Private.into(),
+        value: Some(plain(b"-----BEGIN CERTIFICATE-----")),
+        delivery: v1::Delivery::File.into(),
+        no_auto_install: true,
+        ..Default::default()
+    };
+    alice.secrets().create_secret(request).await.expect("a file");
+    let set = vec![v1::EnvironmentVariable { variable: "STAGE".into(), value: "a-stage-that-is-no-secret".into() }];
+    let request = v1::UpdateEnvironmentRequest { name: "default".into(), set, ..Default::default() };
+    world.admin().environments().update_environment(request).await.expect("the admin sets");
+    let made = world.session("alice", "default").await;
+    let agent = AgentRun::start(&made.join, &[]);
+    let id = made.session.expect("a session").id;
+    wait_for("the agent's socket", || agent.dir.with_file_name("run-agent").join("socket").exists());
+
+    let agents = |words: &[&str], stdin: &str| -> Ran {
+        let mut command = Command::new(AGENT);
+        run(command.arg(words[0]).arg("--dir").arg(&agent.dir).args(&words[1..]), stdin.as_bytes())
+    };
+    let value = "VISIBILITY_PRIVATE of deploy-key";
+    // Before it was lent, nobody here has ever heard of it.
+    assert_eq!(agents(&["redact"], value).ok(), value);
+    let script = "printf '%s %s\n' \"$DEPLOY_KEY\" \"$STAGE\"; printf %s \"$DEPLOY_KEY\" | base64 -w0; exit 7";
+    let ran = agents(&["exec", "--with", "deploy-key", "--", "sh", "-c", script], "");
+    assert_eq!(ran.code(), 7, "{}", ran.stderr());
+    let printed = ran.stdout();
+    let (first, second) = printed.split_once('\n').expect("two lines");
+    assert_eq!(first, "[keyfob:DEPLOY_KEY] a-stage-that-is-no-secret");
+    assert!(second.starts_with("[keyfob:DEPLOY_KEY]") && second.len() < 24, "{second}");
+    // From then on all who redact know it, also what logs it later.
+    assert_eq!(agents(&["redact"], value).ok(), "[keyfob:DEPLOY_KEY]");
+    let without = agents(&["exec", "--", "sh", "-c", "printf %s \"${DEPLOY_KEY-unset}\""], "");
+    assert_eq!(without.ok(), "unset");
+
+    let refused = agents(&["exec", "--with", "certificate", "--", "true"], "");
+    assert_eq!(refused.code(), 1);
+    assert!(refused.stderr().contains("`certificate` is delivered as a file"), "{}", refused.stderr());
+
+    // What was masked is told to the control plane, and so is whether that works.
+    let leaks =
+        async || alice.secrets().list_leaks(v1::ListLeaksRequest::default()).await.expect("a list").into_inner().leaks;
+    let mut found = leaks().await;
+    while found.iter().map(|leak| leak.count).sum::<u64>() < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        found = leaks().await;
+    }
+    let program = |unit: &str| unit.split('/').next().unwrap_or_default().to_owned();
+    let mut found: Vec<_> =
+        found.iter().map(|l| (program(&l.unit), l.name.as_str(), l.form.as_str(), l.count, l.session == id)).collect();
+    found.sort_unstable();
+    let expected = [("exec", "base64"), ("exec", "raw"), ("redact", "raw")];
+    assert_eq!(found, expected.map(|(unit, form)| (unit.to_owned(), "deploy-key", form, 1, true)));
+    let root = world.cli("second", Role::Admin).await;
+    let redaction = || root.run(&["session", "show", &id, "-o", "json"]).json()["agent"]["redaction"].clone();
+    wait_for("the canary", || redaction().as_str().is_some_and(|said| said.starts_with("verified")));
 }

@@ -20,10 +20,7 @@ use time::OffsetDateTime;
 use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{
-    agent::wait_for,
-    world::{AGENT, AgentRun, Api, KEYFOB, ORG, World, enrol, enrol_session, run},
-};
+use crate::world::{AGENT, AgentRun, Api, KEYFOB, ORG, World, enrol, enrol_session, run, wait_for};
 
 const VALUE: &[u8] = b"a value that nobody is told of";
 

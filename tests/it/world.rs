@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
 
 use keyfob::{
@@ -316,6 +318,15 @@ impl Cli {
 
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
         run(Command::new(KEYFOB).args(arguments).env("KEYFOB_HOME", &self.home).env("NO_COLOR", "1"), stdin)
+    }
+}
+
+/// Waits for what is about to happen.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "waited 30 s in vain: {what}");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Session, VALUE,
     screen::{Screen, state},
 };
-use crate::{agent::wait_for, world::AGENT};
+use crate::world::{AGENT, wait_for};
 
 impl Session {
     /// `exec` with a terminal of its own to be on.

@@ -17,10 +17,7 @@ use std::{
 use keyfob::wire::v1::{self, PushOptions, Role, RolloutState, Visibility};
 
 use super::{fstore::Store, link::Link};
-use crate::{
-    agent::wait_for,
-    world::{AGENT, AgentRun, World, run},
-};
+use crate::world::{AGENT, AgentRun, World, run, wait_for};
 
 /// The fleet of one test; KEYFOB_FLEET and KEYFOB_ROTATIONS make it larger.
 fn size(variable: &str, default: usize) -> usize {
