@@ -154,6 +154,12 @@ impl AsRef<[u8]> for SecretBuf {
     }
 }
 
+impl AsMut<[u8]> for SecretBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
 impl fmt::Debug for SecretBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretBuf").field("len", &self.len).field("rung", &self.rung).finish_non_exhaustive()

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek},
+    io::{self, Read, Seek},
     path::Path,
     sync::Arc,
 };
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::redaction::{Mode, Redaction, Redactor},
     harden,
+    memory::{Rung, SecretBuf},
 };
 
 const BUFFER: usize = 256 * 1024;
@@ -53,5 +54,10 @@ pub fn redactor(fingerprints: &mut File) -> Result<Arc<Redactor>, String> {
     read.map_err(|e| format!("the fingerprints: {e}"))?;
     let redaction = Redaction::decode(&bytes)
         .map_err(|e| format!("the fingerprints: {e}, so nothing can be redacted: systemctl restart keyfob-agent"))?;
-    Ok(Arc::new(redaction.redactor()))
+    tables(&redaction).map_err(|e| format!("memory for the fingerprints: {e}"))
+}
+
+/// In memory that is neither swapped nor dumped, where this process may have as much of it.
+pub fn tables(redaction: &Redaction) -> io::Result<Arc<Redactor>> {
+    redaction.redactor_within(|size| SecretBuf::new(size, Rung::None)).map(Arc::new)
 }

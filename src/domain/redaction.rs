@@ -129,6 +129,14 @@ impl Redaction {
     pub fn redactor(&self) -> Redactor {
         Redactor { names: self.names.clone().into(), finder: Finder::new(&self.fingerprints) }
     }
+
+    /// The same, with the tables and their key in memory of the caller's choice: as many zero bytes as it is asked for.
+    pub fn redactor_within<M, E>(&self, memory: impl FnOnce(usize) -> Result<M, E>) -> Result<Redactor, E>
+    where
+        M: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static,
+    {
+        Ok(Redactor { names: self.names.clone().into(), finder: Finder::within(&self.fingerprints, memory)? })
+    }
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {

@@ -69,7 +69,7 @@ use self::{
     stream::Connection,
 };
 pub use super::leaks::Leak;
-use super::{config::JournalMode, leaks::Ledger, memfd, packet, runtime_dir::FINGERPRINTS};
+use super::{config::JournalMode, leaks::Ledger, memfd, packet, redact, runtime_dir::FINGERPRINTS};
 use crate::{
     domain::redaction::{Hits, Redaction, Redactor},
     harden,
@@ -120,9 +120,10 @@ impl Tools {
         })
     }
 
-    fn use_prints(&mut self, redaction: &Redaction) {
-        self.redactor = Some(Arc::new(redaction.redactor()));
+    fn use_prints(&mut self, redaction: &Redaction) -> io::Result<()> {
+        self.redactor = Some(redact::tables(redaction)?);
         self.generation += 1;
+        Ok(())
     }
 
     /// One whole text.
@@ -310,8 +311,8 @@ impl Forwarder {
         let from_file =
             || fs::read(dir.join(FINGERPRINTS)).ok().and_then(|bytes| memfd::sealed(handover::NAME, &bytes).ok());
         if let Some(sealed) = prints.or_else(from_file) {
-            match agent::prints(sealed) {
-                Ok(prints) => tools.use_prints(&prints.redaction),
+            match agent::prints(sealed).and_then(|prints| tools.use_prints(&prints.redaction)) {
+                Ok(()) => {}
                 Err(error) => say(&format!("kept fingerprints can't be used: {error}")),
             }
         }
@@ -564,9 +565,13 @@ impl Forwarder {
                 None => at += 1,
                 Some(None) => drop(self.agents.connected.remove(at)),
                 Some(Some(prints)) => {
-                    self.tools.use_prints(&prints.redaction);
+                    let used = self.tools.use_prints(&prints.redaction);
                     self.store.keep_prints(&prints.sealed);
-                    let _ = packet::send(&self.agents.connected[at], &ToAgent::Ok {}, &[]);
+                    let answer = match used {
+                        Ok(()) => ToAgent::Ok {},
+                        Err(error) => ToAgent::Error { message: error.to_string(), code: "memory".into() },
+                    };
+                    let _ = packet::send(&self.agents.connected[at], &answer, &[]);
                 }
             }
         }

@@ -5,10 +5,7 @@
 //! pattern 30, which of its windows 2 | patterns: mac 16, len u32, label u32, windows' offsets 3 x u32, their hashes as one u32
 //! ```
 
-use std::{
-    fmt,
-    ops::{DerefMut, Range},
-};
+use std::{convert::Infallible, fmt, ops::Range};
 
 use zeroize::Zeroizing;
 
@@ -117,30 +114,31 @@ impl Finder {
     }
 
     pub(super) fn with(fingerprints: &Fingerprints, kernel: Kernel) -> Self {
-        let entries = entries(fingerprints);
-        let plan = Plan::of(fingerprints.len(), &entries);
-        let mut memory = Zeroizing::new(vec![0; plan.total]);
-        plan.fill(fingerprints, &entries, &mut memory);
-        Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints) }
+        let Ok(made) = Self::made(fingerprints, kernel, |size| Ok::<_, Infallible>(Zeroizing::new(vec![0; size])));
+        made
     }
 
-    /// How many bytes [`Self::within`] wants.
-    pub fn size(fingerprints: &Fingerprints) -> usize {
-        Plan::of(fingerprints.len(), &entries(fingerprints)).total
-    }
-
-    /// In memory of the caller's choice, of exactly [`Self::size`] zero bytes; else nothing.
-    pub fn within<M>(fingerprints: &Fingerprints, mut memory: M) -> Option<Self>
+    /// In memory of the caller's choice: as many zero bytes as it is asked for.
+    pub fn within<M, E>(fingerprints: &Fingerprints, memory: impl FnOnce(usize) -> Result<M, E>) -> Result<Self, E>
     where
-        M: AsRef<[u8]> + DerefMut<Target = [u8]> + Send + Sync + 'static,
+        M: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static,
+    {
+        Self::made(fingerprints, Kernel::best(), memory)
+    }
+
+    fn made<M, E>(
+        fingerprints: &Fingerprints,
+        kernel: Kernel,
+        memory: impl FnOnce(usize) -> Result<M, E>,
+    ) -> Result<Self, E>
+    where
+        M: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static,
     {
         let entries = entries(fingerprints);
         let plan = Plan::of(fingerprints.len(), &entries);
-        if memory.len() != plan.total {
-            return None;
-        }
-        plan.fill(fingerprints, &entries, &mut memory);
-        Some(Self { memory: Box::new(memory), plan, kernel: Kernel::best(), hold: hold(fingerprints) })
+        let mut memory = memory(plan.total)?;
+        plan.fill(fingerprints, &entries, memory.as_mut());
+        Ok(Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints) })
     }
 
     /// Bytes of memory.
