@@ -154,9 +154,10 @@ fn send(way: Way, id: &str, canary: &str) -> io::Result<()> {
     }
 }
 
+/// Not of this boot alone: which one that is stands where the unit does not look, and ids are of no other.
 fn read() -> io::Result<String> {
     let output = Command::new("journalctl")
-        .args(["--quiet", "--no-pager", "--boot", "--output=cat", "--all", "--lines=200"])
+        .args(["--quiet", "--no-pager", "--output=cat", "--all", "--lines=200"])
         .arg(format!("--identifier={IDENTIFIER}"))
         .stdin(Stdio::null())
         .output()?;

@@ -121,14 +121,19 @@ pub fn serve(
     }
     bind(&socket, &address)?;
     // Nobody comes in before it listens, so none by the mode that the umask has left it.
+    open_to(path, group)?;
+    listen(&socket, MOST as i32)?;
+    // A listener's type; that each connection keeps packets apart is known to `packet` alone.
+    Ok(accept(UnixListener::from_std(socket.into())?, sender))
+}
+
+/// Lets root and a group connect to a socket of ours, and nobody else.
+pub fn open_to(path: &Path, group: Option<Gid>) -> io::Result<()> {
     let has = fs::metadata(path)?.gid();
     if let Some(group) = group.filter(|group| group.as_raw() != has) {
         chown(path, None, Some(group))?; // not without need: the unit may not
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    listen(&socket, MOST as i32)?;
-    // A listener's type; that each connection keeps packets apart is known to `packet` alone.
-    Ok(accept(UnixListener::from_std(socket.into())?, sender))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
 }
 
 async fn accept(socket: UnixListener, sender: mpsc::Sender<Request>) {

@@ -55,7 +55,8 @@ pub async fn variables_are_there(kind: Kind) {
         assert_eq!((rung, memory.as_str()), ("ramfs", "mlock"));
     }
     assert_eq!(manifest["files"], rung);
-    assert_eq!(manifest["session"], session.session.expect("a session").id);
+    let id = session.session.expect("a session").id;
+    assert_eq!(manifest["session"], id);
 
     let status = format!("2 variables in /run/keyfob (bundle {bundle}, memory {memory}, files {rung})");
     for (script, expected) in [
@@ -73,6 +74,10 @@ pub async fn variables_are_there(kind: Kind) {
             "640 regular file",
         ),
         ("ls -A /run/keyfob | xargs", "env env.fish env.sh environ files fingerprints manifest.json"),
+        (
+            "stat -c '%n %a %U %G %F' /run/keyfob-agent/*",
+            "/run/keyfob-agent/socket 660 keyfob-agent keyfob socket\n/run/keyfob-agent/status 660 keyfob-agent keyfob socket",
+        ),
         // All of it belongs to whom the unit runs as.
         ("find /run/keyfob ! -user $(u=$(systemctl show -P User keyfob-agent); echo ${u:-root})", ""),
         // Nobody else looks in, and the agent has no other place.
@@ -89,6 +94,19 @@ pub async fn variables_are_there(kind: Kind) {
     let _ = io::stderr().write_all(ways_in::table(kind, &tried).as_bytes());
     let blind: Vec<_> = tried.iter().filter(|(_, sees)| !sees).collect();
     assert!(blind.is_empty(), "{blind:?}");
+
+    // The agent has seen for itself that what is logged and what exec prints is redacted, and has said so.
+    let mut redaction = String::new();
+    for _ in 0..600 {
+        let request = v1::GetSessionRequest { id: id.clone() };
+        let seen = world.admin().sessions().get_session(request).await.expect("the admin sees it").into_inner();
+        redaction = seen.session.and_then(|session| session.agent).expect("a report").redaction;
+        if redaction == "verified" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(redaction, "verified", "{}", machine.sh("journalctl -b -u keyfob-agent -u keyfob-redact").1);
 
     // Neither systemd nor the journal was told a value or the join string.
     for (script, word) in [

@@ -5,7 +5,6 @@ use std::{
     convert::Infallible,
     fs, io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -14,7 +13,7 @@ use std::{
 
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use nix::unistd::{Gid, chown};
+use nix::unistd::Gid;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -27,7 +26,10 @@ use tonic::{Status as Refusal, body::Body, codegen::Service};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::{Status, calls::Calls, metrics, sight::Peer};
-use crate::wire::v1::agent_status_service_server::AgentStatusServiceServer;
+use crate::{
+    agent::local::{self, open_to},
+    wire::v1::agent_status_service_server::AgentStatusServiceServer,
+};
 
 /// Connections at one time, on each of the two.
 const MOST: usize = 32;
@@ -51,7 +53,7 @@ pub struct Sockets {
 impl Sockets {
     /// Where the socket of the agent is whose runtime directory is `dir`; beside the other one (`local`).
     pub fn path(dir: &Path) -> PathBuf {
-        super::super::local::path(dir).with_file_name("status")
+        local::path(dir).with_file_name("status")
     }
 }
 
@@ -95,8 +97,7 @@ fn unix(sockets: &Sockets) -> io::Result<UnixListener> {
     // Whoever connects needs leave to write, which until the last line nobody but the agent has.
     let listener = std::os::unix::net::UnixListener::bind(&sockets.unix)?;
     listener.set_nonblocking(true)?;
-    chown(&sockets.unix, None, sockets.group)?;
-    fs::set_permissions(&sockets.unix, fs::Permissions::from_mode(0o660))?;
+    open_to(&sockets.unix, sockets.group)?;
     UnixListener::from_std(listener)
 }
 
