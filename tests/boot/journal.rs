@@ -255,6 +255,12 @@ pub async fn sessions_and_services(kind: Kind) {
         println!("{kind:?}: of 100 that were gone at once, by {way}: {right} with their unit");
     }
 
+    // A line is one entry, though it came in halves, and who wrote it was gone with the second.
+    machine.ok(
+        "for n in 1 2 3 4 5 6 7 8; do systemd-cat -t by-halves sh -c 'printf half; sleep 0.7; echo \" and half\"' & done; wait",
+    );
+    assert_eq!(field(&mut machine, "by-halves", "MESSAGE"), BTreeMap::from([("half and half".to_owned(), 8)]));
+
     // While values go through, what is in its memory is the message at hand; then, nothing.
     start(&mut machine, if kind == Kind::Vm { 500 } else { 5_000 });
     let scan = |process: &str| role(&format!("scan {process} {VALUE}"));

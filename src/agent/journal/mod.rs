@@ -18,8 +18,8 @@
 //!
 //! A message is taken from its socket after journald has it. Killed in between, this process has its successor send again: at
 //! most one datagram of each socket, and of each stream one piece (at most 16 KiB of lines). There is no telling: the kernel can
-//! do one of both at a time. Lost is what was read of a line that had no end for 20 ms, and a client that had connected and was not
-//! yet in systemd's hands.
+//! do one of both at a time. Lost is what had been read of lines that had no end yet (`stream` says when they are), and a client
+//! that had connected and was not yet in systemd's hands.
 
 mod agent;
 mod credentials;
@@ -241,6 +241,7 @@ pub fn main(services: bool, configured: JournalMode, dir: &Path) -> ExitCode {
             if end == End::Stop {
                 forwarder.give_back();
             }
+            forwarder.last_words();
             let _ = fs::remove_file(&deaths);
             ExitCode::SUCCESS
         }
@@ -617,6 +618,13 @@ impl Forwarder {
             let _ = sd_notify::notify(&[NotifyState::Status(&text)]);
             self.agents.say(&ToAgent::State(now.clone()));
             self.told = now;
+        }
+    }
+
+    fn last_words(&mut self) {
+        let path = upstream(self.exchange.as_ref(), &self.journal, Door::Stdout);
+        for connection in self.streams.values_mut() {
+            connection.last_words(&mut self.tools, &|| Door::Stdout.connect(&path));
         }
     }
 
