@@ -144,6 +144,11 @@ impl Connection {
         Some(connection)
     }
 
+    /// Its header has gone up.
+    pub fn is_underway(&self) -> bool {
+        self.untaken == 0
+    }
+
     /// For [`Self::restored`].
     pub fn known(&self) -> Vec<u8> {
         [&(self.untaken as u64).to_be_bytes()[..], &self.hash.to_be_bytes(), &self.header].concat()
