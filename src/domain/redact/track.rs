@@ -204,18 +204,21 @@ pub(super) fn has_none(tables: &Tables, whole: &[u8]) -> bool {
 
 /// Looks up all windows that end within the text.
 fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64, u32, usize)) {
-    let mut candidate = |at: u64| tables.with_window(text.eight(at), |pattern, which| hit(at, pattern, which));
     let middle = text.base + text.held.len() as u64;
     // Those which begin in what is held ...
     while *next < middle && *next + WINDOW as u64 <= text.end() {
         if tables.bloom.may_have(text.eight(*next)) {
-            candidate(*next);
+            tables.with_window(text.eight(*next), |pattern, which| hit(*next, pattern, which));
         }
         *next += STRIDE as u64;
     }
     // ... and those in the input.
     if let Some(from) = next.checked_sub(middle) {
-        let scanned = tables.kernel.scan(tables.bloom, text.input, from as usize, |at| candidate(middle + at as u64));
+        let scanned = tables.kernel.scan(tables.bloom, text.input, from as usize, |at, block, places| {
+            for (place, eight) in tables.likely(block, places) {
+                tables.with_window(eight, |pattern, which| hit(middle + (at + place) as u64, pattern, which));
+            }
+        });
         *next = middle + scanned as u64;
     }
 }
