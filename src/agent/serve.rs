@@ -26,6 +26,7 @@ use super::{
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Refused, Request, With},
+    machine::Machine,
     memfd, notify, proof, report, retry,
     runtime_dir::RuntimeDir,
     status::{self, Status},
@@ -50,18 +51,20 @@ pub struct Identified {
     pub boot: BootPolicy,
     /// The newest.
     pub credentials: watch::Sender<Arc<Credentials>>,
+    pub machine: Machine,
     /// As it was kept last.
     counter: Counter,
 }
 
 impl Identified {
-    pub fn new(Enrolled { credentials, address, boot, counter }: Enrolled, own: Identity) -> Self {
-        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), counter }
+    pub fn new(enrolled: Enrolled, own: Identity, machine: Machine) -> Self {
+        let Enrolled { credentials, address, boot, counter } = enrolled;
+        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), machine, counter }
     }
 
     pub async fn connect(&self) -> Result<tonic::transport::Channel, Error> {
         let credentials = self.credentials.borrow().clone();
-        client::connect_as(&self.address, &credentials).await
+        self.machine.way.connect_as(&self.address, &credentials).await
     }
 }
 
@@ -92,19 +95,28 @@ pub async fn serve(
     };
     tokio::select! {
         never = served => never,
-        never = renew(identified, keeper, summary, place.status) => never,
-        never = status::beat(place.status) => never,
-        never = pushes::watch(identified, place) => never,
+        never = speak(identified, keeper, place, summary) => never,
         never = answer(identified, place, requests, found) => never,
         never = proof::tell(place) => never,
         never = tell(identified, leaks, place.status) => never,
     }
 }
 
+/// What is between the agent and the control plane, whatever happens in the session.
+pub async fn speak(identified: &Identified, keeper: &mut Keeper, place: &Place<'_>, summary: &str) -> Infallible {
+    tokio::select! {
+        biased;
+        never = renew(identified, keeper, summary, place.status) => never,
+        never = status::beat(place.status) => never,
+        never = pushes::watch(identified, place) => never,
+    }
+}
+
 /// Renews for as long as the control plane does.
 async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, status: &Status) -> Infallible {
+    let Machine { clock, chance, way } = &identified.machine;
     let mut counter = identified.counter.clone();
-    let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
+    let left = |time: OffsetDateTime| (time - clock.now()).try_into().unwrap_or(Duration::ZERO);
     loop {
         let credentials = identified.credentials.borrow().clone();
         tokio::time::sleep(left(credentials.renew_at())).await;
@@ -117,9 +129,9 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
         }
         // First of all: a process that dies after asking is no clone of the one that asks again.
         keeper.keep(&credentials.key, Some((&credentials, &identified.address, identified.boot, &counter)));
-        let renewed = retry::until(Some(end), "renewing the identity", async || {
-            let channel = client::connect_as(&identified.address, &credentials).await?;
-            client::renew_counted(channel, &credentials, OffsetDateTime::now_utc(), &counter).await
+        let renewed = retry::until(chance, Some(end), "renewing the identity", async || {
+            let channel = way.connect_as(&identified.address, &credentials).await?;
+            client::renew_counted(channel, &credentials, clock.now(), &counter).await
         });
         match renewed.await {
             Ok((fresh, renewals)) => {

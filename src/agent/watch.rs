@@ -17,7 +17,6 @@ use tonic::{Code, Status as Refusal, Streaming, transport::Channel};
 
 use super::{
     fetch, files, notify, report,
-    retry::jitter,
     run::{Installed, install},
     serve::{Identified, Place},
 };
@@ -88,7 +87,7 @@ pub async fn watch(identified: &Identified, place: &Place<'_>) -> Infallible {
                 if opened.elapsed() > GOOD {
                     ceiling = first;
                 }
-                let wait = jitter(ceiling);
+                let wait = identified.machine.chance.below(ceiling);
                 tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
                 sleep(wait).await;
                 ceiling = (ceiling * 2).min(most);
@@ -133,6 +132,12 @@ impl Watching<'_> {
                 }
             };
             tokio::select! {
+                biased; // what is ready at once is taken in this order, so that a simulated life can be repeated
+                changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
+                () = due => {
+                    gathered = None;
+                    self.answer(&mut client).await?;
+                }
                 pushed = next(&mut stream) => match pushed? {
                     sequence if sequence > self.installed => {
                         let now = Instant::now();
@@ -140,11 +145,6 @@ impl Watching<'_> {
                     }
                     _ => {}
                 },
-                () = due => {
-                    gathered = None;
-                    self.answer(&mut client).await?;
-                }
-                changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
             }
         }
     }
@@ -175,7 +175,8 @@ impl Watching<'_> {
         let fetched = fetch::fetch(channel, &self.identified.own, floor).await?;
         let session = self.identified.own.subject.name();
         let prepared = redacting.prepare(dir, session, &fetched.entries).await?;
-        let Installed { summary, report } = install(dir, &fetched, &prepared.encoded, floor)?;
+        let Installed { summary, report } =
+            install(dir, &fetched, &prepared.encoded, floor, self.identified.machine.clock.now())?;
         drop(prepared);
         self.installed = fetched.sequence;
         drop(fetched); // and with it the values, before anything waits
