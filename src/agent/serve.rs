@@ -41,6 +41,9 @@ use crate::{
 /// How long leaks are gathered before they are told, and how long after that failed.
 const GATHER: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long a renewal is tried for at the least, and the longest pause after an identity has ended by this machine's clock.
+const LEAST: Duration = Duration::from_secs(30);
+const REST: Duration = Duration::from_secs(120);
 /// In one report.
 const MOST: usize = 200;
 
@@ -117,10 +120,18 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
     let Machine { clock, chance, way } = &identified.machine;
     let mut counter = identified.counter.clone();
     let left = |time: OffsetDateTime| (time - clock.now()).try_into().unwrap_or(Duration::ZERO);
+    let mut degraded = false;
     loop {
         let credentials = identified.credentials.borrow().clone();
-        tokio::time::sleep(left(credentials.renew_at())).await;
-        let end = Instant::now() + left(credentials.not_after);
+        // Not at one go: the calendar may be set right meanwhile.
+        let look =
+            Duration::try_from((credentials.not_after - credentials.not_before) / 10).unwrap_or(LEAST).max(LEAST);
+        while let wait = left(credentials.renew_at())
+            && !wait.is_zero()
+        {
+            tokio::time::sleep(wait.min(look)).await;
+        }
+        let end = Instant::now() + left(credentials.not_after).max(LEAST);
         if counter.attempt.is_empty() {
             let mut random = vec![0; 16];
             if getrandom::fill(&mut random).is_ok() {
@@ -141,6 +152,10 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
                     tracing::warn!(%error, "the status is answered in the identity of before");
                 }
                 status.contact();
+                if std::mem::take(&mut degraded) {
+                    notify::status(summary);
+                    status.say(&report::ready("", "", ""));
+                }
                 identified.credentials.send_replace(Arc::new(fresh));
             }
             // `watch` is told the same, and does what there is to do.
@@ -152,7 +167,12 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
                 tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
                 notify::status(&format!("degraded: {error}; {summary}"));
                 status.say(&report::without(Phase::Degraded, &error));
-                return std::future::pending().await;
+                if !error.is_transient() {
+                    return std::future::pending().await;
+                }
+                // By this machine's clock, which may be the one that is wrong.
+                degraded = true;
+                tokio::time::sleep(chance.below(REST)).await;
             }
         }
     }

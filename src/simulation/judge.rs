@@ -179,8 +179,20 @@ impl Judge {
         self.ask(open, |row| row.get(0))[0]
     }
 
-    /// What was installed is acknowledged, once, and nothing else is; `over` are those that may have missed it.
-    pub fn answers(&self, over: &BTreeSet<usize>) {
+    /// What was installed and is not acknowledged yet.
+    pub fn unanswered(&self, over: &BTreeSet<usize>) -> Vec<(usize, u64)> {
+        let answered = self.answered();
+        let installed = self.installed().into_iter();
+        installed.filter(|of| !over.contains(&of.0) && !answered.contains_key(of)).collect()
+    }
+
+    fn installed(&self) -> BTreeSet<(usize, u64)> {
+        let of = |agent| self.seen(agent).installed.into_iter().map(move |(sequence, _)| (agent, sequence));
+        (0..self.numbers.len()).flat_map(of).collect()
+    }
+
+    /// How often what was.
+    fn answered(&self) -> BTreeMap<(usize, u64), usize> {
         let sql = "SELECT target, CAST(json_extract(detail, '$.delivery') AS INTEGER) FROM audit
                    WHERE action = 'bundle.acknowledge' AND outcome = 'done' AND json_extract(detail, '$.delivery') IS NOT NULL";
         let mut answered: BTreeMap<(usize, u64), usize> = BTreeMap::new();
@@ -189,18 +201,22 @@ impl Judge {
             let Some(agent) = id.and_then(|id| self.numbers.get(&id).copied()) else { continue };
             *answered.entry((agent, delivery)).or_default() += 1;
         }
-        let installed: BTreeSet<(usize, u64)> = (0..self.numbers.len())
-            .flat_map(|agent| self.seen(agent).installed.into_iter().map(move |(sequence, _)| (agent, sequence)))
-            .collect();
-        for ((agent, delivery), times) in &answered {
-            if *times != 1 || !installed.contains(&(*agent, *delivery)) {
-                self.wrong(format!("agent {agent}: {delivery} was acknowledged {times} times"));
+        answered
+    }
+
+    /// What was installed is acknowledged, once, and nothing else is; `over` are those that may have missed it.
+    pub fn answers(&self, over: &BTreeSet<usize>) {
+        let installed = self.installed();
+        for (of, times) in &self.answered() {
+            let (agent, delivery) = of;
+            match installed.contains(of) {
+                true if *times == 1 => {}
+                true => self.wrong(format!("agent {agent}: {delivery} was acknowledged {times} times")),
+                false => self.wrong(format!("agent {agent}: {delivery} was acknowledged and never installed")),
             }
         }
-        for (agent, sequence) in installed.iter().filter(|(agent, _)| !over.contains(agent)) {
-            if !answered.contains_key(&(*agent, *sequence)) {
-                self.wrong(format!("agent {agent}: {sequence} was installed and never acknowledged"));
-            }
+        for (agent, sequence) in self.unanswered(over) {
+            self.wrong(format!("agent {agent}: {sequence} was installed and never acknowledged"));
         }
     }
 

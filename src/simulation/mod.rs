@@ -23,7 +23,7 @@
 //! `KEYFOB_SEED=N` plays one seed and prints its trace; `KEYFOB_SEEDS=N` plays more than the usual ones.
 
 mod agent;
-mod given;
+pub mod given;
 mod judge;
 mod network;
 mod play;

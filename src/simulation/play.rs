@@ -270,17 +270,23 @@ impl Stage {
         let end = Instant::now() + CONVERGED;
         let left =
             |agents: &[usize]| agents.iter().copied().filter(|a| self.judge.newest(*a) != newest).collect::<Vec<_>>();
-        while !left(&live).is_empty() && Instant::now() < end {
+        let kept = || {
+            let kept = |agent: &usize| {
+                let seen = self.judge.seen(*agent);
+                !seen.withdrawn && !seen.installed.is_empty()
+            };
+            over.iter().copied().filter(|a| !lost.contains(a)).filter(kept).collect::<Vec<_>>()
+        };
+        let gone = over.union(&lost).copied().collect();
+        let done = || left(&live).is_empty() && kept().is_empty() && self.judge.unanswered(&gone).is_empty();
+        while !done() && Instant::now() < end {
             sleep(Duration::from_millis(500)).await;
         }
         for agent in left(&live) {
             self.judge.wrong(format!("agent {agent} has {}, and {newest} is the newest", self.judge.newest(agent)));
         }
-        for agent in over.iter().filter(|a| !lost.contains(a)) {
-            let seen = self.judge.seen(*agent);
-            if !seen.withdrawn && !seen.installed.is_empty() {
-                self.judge.wrong(format!("agent {agent}: over, and its files are there"));
-            }
+        for agent in kept() {
+            self.judge.wrong(format!("agent {agent}: over, and its files are there"));
         }
         let end = Instant::now() + OVER;
         while self.judge.open_rollouts() > 0 && Instant::now() < end {
@@ -290,7 +296,7 @@ impl Stage {
             self.judge.wrong("a rollout does not end");
         }
         sleep(Duration::from_secs(2)).await; // the last answers are on their way
-        self.judge.answers(&over.union(&lost).copied().collect());
+        self.judge.answers(&gone);
         self.judge.ends();
         match self.admin().await {
             Ok(channel) => {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -27,7 +28,7 @@ use crate::{
     domain::name::{Id, OrgName},
     seal::RecipientKey,
     server::{
-        ca::{self, Authority, Lives},
+        ca::{Authority, Lives},
         edge::{self, Limits, Peer, Stats},
         grpc::{self, App},
         keyring::Keyring,
@@ -40,7 +41,7 @@ use crate::{
 /// Where agents believe it to be.
 pub const ADDRESS: &str = "server.simulated:7443";
 /// How often agents report.
-const BEAT: Duration = Duration::from_secs(60);
+const BEAT: Duration = Duration::from_secs(120);
 
 /// Hears what every process of the server announces, after it is committed.
 pub type Hear = Arc<dyn Fn(&[Notice]) + Send + Sync>;
@@ -66,8 +67,8 @@ struct Process {
     stats: Arc<Stats>,
     driver: JoinHandle<()>,
     connections: Vec<Arc<Notify>>,
-    /// Its certificate's.
-    not_before: OffsetDateTime,
+    /// From when to when its certificate is good.
+    own: Range<OffsetDateTime>,
 }
 
 impl Server {
@@ -136,6 +137,8 @@ impl Server {
             .read(move |tx| Authority::load(tx, tx.setting("trust_domain")?.unwrap_or_default(), lives))
             .await
             .map_err(|e| e.to_string())?;
+        let (keyed, _) = authority.issue_server(&[], self.clock.now()).map_err(|e| e.to_string())?;
+        let own = dates(&keyed.chain[0]);
         let app = App {
             store: store.clone(),
             streams: streams.clone(),
@@ -148,10 +151,8 @@ impl Server {
         };
         let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
         let (stats, limits) = (store.metrics().edge.clone(), Limits::default());
-        let not_before = self.clock.now() - time::Duration::minutes(5);
         let connections = Vec::new();
-        *lock(&self.process) =
-            Some(Process { alive, store, streams, routes, limits, stats, driver, connections, not_before });
+        *lock(&self.process) = Some(Process { alive, store, streams, routes, limits, stats, driver, connections, own });
         Ok(())
     }
 
@@ -208,14 +209,14 @@ impl Server {
         use rustls::{AlertDescription, CertificateError, Error};
         let process = lock(&self.process);
         let Some(process) = process.as_ref() else { return Ok(()) };
-        if theirs < process.not_before {
-            return Err(Error::InvalidCertificate(CertificateError::NotValidYet));
+        match &process.own {
+            own if theirs < own.start => return Err(Error::InvalidCertificate(CertificateError::NotValidYet)),
+            own if theirs > own.end => return Err(Error::InvalidCertificate(CertificateError::Expired)),
+            _ => {}
         }
-        let now = self.clock.now();
-        match certificate.map(ca::not_after) {
-            Some(end) if end.is_none_or(|end| end < now) => {
-                Err(Error::AlertReceived(AlertDescription::CertificateExpired))
-            }
+        let (now, theirs) = (self.clock.now(), certificate.map(|certificate| dates(certificate)));
+        match theirs {
+            Some(dates) if !dates.contains(&now) => Err(Error::AlertReceived(AlertDescription::CertificateExpired)),
             _ => Ok(()),
         }
     }
@@ -243,4 +244,10 @@ impl Server {
         });
         true
     }
+}
+
+fn dates(certificate: &CertificateDer<'_>) -> Range<OffsetDateTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).expect("a certificate of ours");
+    let validity = parsed.validity();
+    validity.not_before.to_datetime()..validity.not_after.to_datetime()
 }

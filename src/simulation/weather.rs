@@ -65,6 +65,14 @@ impl Weather {
             let at = random.within(0, length - 5_000);
             fault(random, agents, at, &mut events);
         }
+        if long && random.one_in(2) {
+            // When it comes to renewing.
+            let at = random.within(life as u64 * 60_000 * 60 / 100, life as u64 * 60_000 * 70 / 100);
+            let (agent, hour) =
+                (random.within(0, agents as u64 - 1) as usize, if random.one_in(3) { -3_600 } else { 3_600 });
+            events.push((at, Event::Clock(Some(agent), hour)));
+            events.push((at + random.within(20_000, 60_000), Event::Clock(Some(agent), 0)));
+        }
         events.sort_by_key(|(at, _)| *at);
         Self { agents, life, events, length }
     }
