@@ -117,7 +117,9 @@ impl Watching<'_> {
     async fn hear(&mut self) -> Result<Infallible, End> {
         let mut renewed = self.identified.credentials.subscribe();
         renewed.mark_unchanged();
-        let mut client = BundleServiceClient::new(self.identified.connect().await?);
+        let channel = self.identified.connect().await?;
+        self.place.status.reached(&channel);
+        let mut client = BundleServiceClient::new(channel.clone());
         self.attempt += 1; // also where the answer is lost: the same number twice would be a clone's
         let request =
             WatchRequest { sequence: self.installed, instance: self.instance.to_vec(), attempt: self.attempt };
@@ -136,7 +138,7 @@ impl Watching<'_> {
                 changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
                 () = due => {
                     gathered = None;
-                    self.answer(&mut client).await?;
+                    self.answer(&channel).await?;
                 }
                 pushed = next(&mut stream) => match pushed? {
                     sequence if sequence > self.installed => {
@@ -150,8 +152,8 @@ impl Watching<'_> {
     }
 
     /// Fetches, installs, and says what came of it.
-    async fn answer(&mut self, client: &mut BundleServiceClient<Channel>) -> Result<(), End> {
-        let request = match self.install().await {
+    async fn answer(&mut self, channel: &Channel) -> Result<(), End> {
+        let request = match self.install(channel.clone()).await {
             Ok(()) => AcknowledgeRequest { sequence: self.installed, ..Default::default() },
             // What it was told is told again when it comes back.
             Err(error) if error.is_transient() => return Err(error.into()),
@@ -165,13 +167,13 @@ impl Watching<'_> {
                 }
             }
         };
-        client.acknowledge(request).await?;
+        BundleServiceClient::new(channel.clone()).acknowledge(request).await?;
         Ok(())
     }
 
-    async fn install(&mut self) -> Result<(), Error> {
+    /// Over the connection that the stream is on: a push to ten thousand is no handshake for anybody.
+    async fn install(&mut self, channel: Channel) -> Result<(), Error> {
         let Place { dir, floor, redacting, status, .. } = *self.place;
-        let channel = self.identified.connect().await?;
         let fetched = fetch::fetch(channel, &self.identified.own, floor).await?;
         let session = self.identified.own.subject.name();
         let prepared = redacting.prepare(dir, session, &fetched.entries).await?;

@@ -57,7 +57,7 @@ struct Shared {
 struct Identity {
     /// For those who ask.
     server: Arc<ServerConfig>,
-    /// To the control plane; connected when it is used.
+    /// To the control plane; connected when it is used, unless [`Status::reached`] has given one that is.
     control: Channel,
 }
 
@@ -154,6 +154,14 @@ impl Status {
             status.certificate_expires_at = Some(timestamp(credentials.not_after));
         });
         Ok(())
+    }
+
+    /// There is a connection to the control plane: one is enough for all that is told and asked.
+    pub fn reached(&self, channel: &Channel) {
+        self.0.identity.send_if_modified(|identity| {
+            identity.iter_mut().for_each(|identity| identity.control = channel.clone());
+            false // who listens in this name goes on
+        });
     }
 
     /// The control plane has answered.

@@ -40,7 +40,7 @@ async fn an_agent_keeps_no_copy_of_what_was_pushed_nor_of_what_was_before() {
     let made = world.session("alice", "default").await;
     let agent = AgentRun::start(&made.join, &[]);
     wait_for(|| agent.dir.join("manifest.json").exists());
-    for round in 1..=5 {
+    for round in 1..=3 {
         for (name, len, _) in SECRETS {
             let fresh = value(name, len);
             let needles = remember(&format!("{name} {round}"), &fresh);
