@@ -2,7 +2,7 @@
 //!
 //! What it never does: retry. Who retries, and for how long, is the caller's policy; [`Error`] tells what is worth it.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -11,7 +11,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
 use time::OffsetDateTime;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint, Uri},
@@ -123,8 +126,12 @@ impl Credentials {
 /// Redeems a join string. The key is made before the first try and kept by the caller over retries ([`new_key`]): a repeat
 /// with the same key succeeds, so a broken connection does not burn the token.
 pub async fn enrol(join: &Join, key: &KeyPair, now: OffsetDateTime) -> Result<Credentials, Error> {
-    let address = locate(&join.address)?;
-    let channel = connect(&address, Trust::Fingerprint(join.ca_fingerprint), None).await?;
+    enrol_by(&Way::default(), join, key, now).await
+}
+
+/// As [`enrol`], by a way that is not the usual one.
+pub async fn enrol_by(way: &Way, join: &Join, key: &KeyPair, now: OffsetDateTime) -> Result<Credentials, Error> {
+    let channel = way.connect(&locate(&join.address)?, Trust::Fingerprint(join.ca_fingerprint), None).await?;
     let mut client = v1::enrolment_service_client::EnrolmentServiceClient::new(channel);
     let request = v1::EnrolRequest { token: join.token.expose().to_vec(), csr_der: csr(key)? };
     let reply = client.enrol(request).await?.into_inner();
@@ -198,7 +205,69 @@ fn credentials(
 
 /// Connects as the holder of the credentials.
 pub async fn connect_as(address: &str, own: &Credentials) -> Result<Channel, Error> {
-    connect(&locate(address)?, Trust::Roots(own.roots.clone()), Some(own.keyed())).await
+    Way::default().connect_as(address, own).await
+}
+
+/// How bytes get to the control plane and back: over TCP and TLS, unless something else is given in their stead.
+#[derive(Clone, Default)]
+pub struct Way(Option<Arc<Dial>>);
+
+/// Gives a connection in the name of a certificate, or of nobody.
+pub type Dial = dyn Fn(Option<CertificateDer<'static>>) -> Dialled + Send + Sync;
+pub type Dialled = Pin<Box<dyn Future<Output = io::Result<Box<dyn Bytes>>> + Send>>;
+
+/// Bytes, both ways.
+pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+
+impl Way {
+    pub fn new(dial: Arc<Dial>) -> Self {
+        Self(Some(dial))
+    }
+
+    /// As the holder of the credentials.
+    pub async fn connect_as(&self, address: &str, own: &Credentials) -> Result<Channel, Error> {
+        self.connect(&locate(address)?, Trust::Roots(own.roots.clone()), Some(own.keyed())).await
+    }
+
+    /// As [`Way::connect_as`], but connects when it is used, and again when it has to.
+    pub fn lazy_as(&self, address: &str, own: &Credentials) -> Result<Channel, Error> {
+        let address = locate(address)?;
+        let (trust, own) = (Trust::Roots(own.roots.clone()), own.keyed());
+        match &self.0 {
+            None => {
+                let (endpoint, connector) = way(&address, trust, Some(own), Answers::ControlPlane)?;
+                Ok(endpoint.connect_with_connector_lazy(connector))
+            }
+            Some(dial) => Ok(endpoint(&address)?.connect_with_connector_lazy(dialling(dial, Some(&own)))),
+        }
+    }
+
+    async fn connect(&self, address: &str, trust: Trust, own: Option<Keyed>) -> Result<Channel, Error> {
+        match &self.0 {
+            None => connect(address, trust, own).await,
+            Some(dial) => {
+                let endpoint = endpoint(address)?;
+                endpoint
+                    .connect_with_connector(dialling(dial, own.as_ref()))
+                    .await
+                    .map_err(|e| connect_error(address, &e))
+            }
+        }
+    }
+}
+
+fn dialling(
+    dial: &Arc<Dial>,
+    own: Option<&Keyed>,
+) -> impl tower::Service<Uri, Response = TokioIo<Box<dyn Bytes>>, Error = io::Error, Future: Send> + Send + 'static + use<>
+{
+    let (dial, certificate) = (dial.clone(), own.and_then(|own| own.chain.first().cloned()));
+    tower::service_fn(move |_| {
+        let dialled = dial(certificate.clone());
+        async move { dialled.await.map(TokioIo::new) }
+    })
 }
 
 /// `HOST:PORT` as it is; `dir:PATH` by asking the server's data directory on this machine where it listens.
@@ -216,13 +285,6 @@ pub fn locate(address: &str) -> Result<String, Error> {
 pub async fn connect(address: &str, trust: Trust, own: Option<Keyed>) -> Result<Channel, Error> {
     let (endpoint, connector) = way(address, trust, own, Answers::ControlPlane)?;
     endpoint.connect_with_connector(connector).await.map_err(|e| connect_error(address, &e))
-}
-
-/// As [`connect_as`], but connects when it is used, and again when it has to.
-pub fn lazy_as(address: &str, own: &Credentials) -> Result<Channel, Error> {
-    let (endpoint, connector) =
-        way(&locate(address)?, Trust::Roots(own.roots.clone()), Some(own.keyed()), Answers::ControlPlane)?;
-    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 /// Connects to the agent of a session of the organization, to ask how it is.
@@ -269,14 +331,8 @@ fn way(
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Error::Local(format!("`{host}` is no host name or address")))?;
     let target = address.to_owned();
-    let endpoint = Endpoint::from_shared(format!("https://{address}"))
-        .map_err(|_| Error::Local(format!("`{address}` is no HOST:PORT")))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10));
     Ok((
-        endpoint,
+        endpoint(address)?,
         tower::service_fn(move |_| {
             let (connector, name, target) = (connector.clone(), name.clone(), target.clone());
             async move {
@@ -287,6 +343,16 @@ fn way(
             }
         }),
     ))
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::from_shared(format!("https://{address}"))
+        .map_err(|_| Error::Local(format!("`{address}` is no HOST:PORT")))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10)))
 }
 
 /// Tells "nobody there" from "somebody else there".

@@ -58,6 +58,8 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(any(feature = "agent", feature = "server"))]
+mod clock;
+#[cfg(any(feature = "agent", feature = "server"))]
 mod exposition;
 #[cfg(feature = "memory")]
 pub mod harden;
@@ -73,6 +75,8 @@ mod panics;
 pub mod seal;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(all(test, feature = "agent", feature = "server"))]
+mod simulation;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "wire")]

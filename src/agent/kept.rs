@@ -57,7 +57,14 @@ pub struct Enrolled {
 #[derive(Debug, Default)]
 pub struct Keeper {
     next: usize,
+    /// In systemd's stead.
+    #[cfg(test)]
+    shelf: Option<Shelf>,
 }
+
+/// What a process leaves to the next, where that is simulated.
+#[cfg(test)]
+pub type Shelf = std::sync::Arc<std::sync::Mutex<Option<Zeroizing<Vec<u8>>>>>;
 
 impl Keeper {
     /// What systemd handed to this process, if it was handed anything that can be read.
@@ -75,13 +82,24 @@ impl Keeper {
             }
         }
         match found {
-            Some((place, kept)) => (Self { next: 1 - place }, Some(kept)),
+            Some((place, kept)) => (Self { next: 1 - place, ..Self::default() }, Some(kept)),
             None => (Self::default(), None),
         }
     }
 
+    #[cfg(test)]
+    pub fn of(shelf: Shelf) -> (Self, Option<Kept>) {
+        let kept = shelf.lock().expect("nobody panics with it").as_ref().and_then(|bytes| decode(bytes));
+        (Self { next: 0, shelf: Some(shelf) }, kept)
+    }
+
     /// Gives systemd a new state to hold, and lets go of the one before.
     pub fn keep(&mut self, key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy, &Counter)>) {
+        #[cfg(test)]
+        if let Some(shelf) = &self.shelf {
+            *shelf.lock().expect("nobody panics with it") = Some(encode(key, enrolled));
+            return;
+        }
         let stored = memfd::sealed("keyfob-identity", &encode(key, enrolled)).and_then(|fd| {
             let name = NAMES[self.next];
             sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], &[fd.as_fd()])

@@ -13,7 +13,9 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::{
     config::Config,
-    doctor, exec, journal, notify, pty_monitor, redact, run, runtime_dir,
+    doctor, exec, journal,
+    machine::Machine,
+    notify, pty_monitor, redact, run, runtime_dir,
     runtime_dir::{Options, RuntimeDir},
     source,
     stage::Stage,
@@ -343,6 +345,7 @@ fn run(given: Run, config: Config) -> Result<(), Error> {
         floor: given.memory.floor(),
         once: given.once,
         journal: config.redact.journal,
+        machine: Machine::default(),
         sockets: Sockets {
             unix: Sockets::path(dir.path()),
             group: askers.or(dir.group()),

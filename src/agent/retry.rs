@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::machine::Chance;
 use crate::client::Error;
 
 const FIRST: Duration = Duration::from_millis(200);
@@ -12,6 +13,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// Repeats `attempt` while it fails transiently and `deadline`, if there is one, has not passed; gives the last error then.
 /// An attempt in progress does not outlive the deadline either.
 pub async fn until<T>(
+    chance: &Chance,
     deadline: Option<Instant>,
     doing: &'static str,
     mut attempt: impl AsyncFnMut() -> Result<T, Error>,
@@ -28,22 +30,13 @@ pub async fn until<T>(
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(last),
         };
-        let wait = jitter(ceiling);
+        let wait = chance.below(ceiling);
         if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
             return Err(last);
         }
         tracing::warn!(error = %last, retry_in_ms = wait.as_millis() as u64, "{doing}");
         tokio::time::sleep(wait).await;
         ceiling = (ceiling * 2).min(LONGEST);
-    }
-}
-
-/// Anywhere between nothing and the ceiling.
-pub fn jitter(ceiling: Duration) -> Duration {
-    let mut random = [0; 4];
-    match getrandom::fill(&mut random) {
-        Ok(()) => ceiling.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),
-        Err(_) => ceiling,
     }
 }
 
@@ -61,23 +54,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn how_it_ends() {
-        let started = Instant::now();
-        let hung: Result<(), _> = until(soon(), "asking", async || std::future::pending().await).await;
+        let (started, chance) = (Instant::now(), Chance::default());
+        let hung: Result<(), _> = until(&chance, soon(), "asking", async || std::future::pending().await).await;
         assert!(matches!(hung, Err(Error::Late { doing: "asking" })));
         assert_eq!(started.elapsed(), Duration::from_secs(5), "an attempt in progress ends with the deadline");
 
-        let refusing: Result<(), _> = until(soon(), "asking", async || Err(refused())).await;
+        let refusing: Result<(), _> = until(&chance, soon(), "asking", async || Err(refused())).await;
         assert!(matches!(refusing, Err(Error::Unreachable { .. })));
 
         let mut tries = 0;
-        let third = until(None, "asking", async || {
+        let third = until(&chance, None, "asking", async || {
             tries += 1;
             if tries == 3 { Ok(tries) } else { Err(refused()) }
         });
         assert_eq!(third.await.unwrap(), 3);
 
         let mut tries = 0;
-        let never: Result<(), _> = until(soon(), "asking", async || {
+        let never: Result<(), _> = until(&chance, soon(), "asking", async || {
             tries += 1;
             Err(Error::Local("no".into()))
         })

@@ -25,6 +25,7 @@ use super::{
     fingerprints::Redacting,
     kept::{Enrolled, Keeper, Kept},
     leaks::Leak,
+    machine::Machine,
     notify, report, retry,
     runtime_dir::RuntimeDir,
     serve::{self, Identified, Place},
@@ -56,6 +57,7 @@ pub struct Settings {
     pub sockets: Sockets,
     /// Who redacts what is logged.
     pub journal: JournalMode,
+    pub machine: Machine,
 }
 
 pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
@@ -66,7 +68,7 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
         handing.await;
         std::future::pending().await
     };
-    let mut agent = Agent::new(dir, settings, redacting, leaks)?;
+    let mut agent = Agent::new(dir, settings, redacting, leaks, Keeper::restore())?;
     let status = agent.status.clone();
     let answering = match agent.settings.once {
         true => None,
@@ -92,7 +94,7 @@ pub async fn run(dir: RuntimeDir, settings: Settings) -> Result<(), Error> {
     agent.dir.remove().map_err(local)
 }
 
-struct Agent {
+pub struct Agent {
     dir: Arc<RuntimeDir>,
     status: Status,
     settings: Settings,
@@ -122,15 +124,16 @@ pub struct Installed {
 }
 
 impl Agent {
-    fn new(
+    /// `keeper`: and what it kept.
+    pub fn new(
         dir: RuntimeDir,
         settings: Settings,
         redacting: Redacting,
         leaks: (mpsc::Sender<Leak>, mpsc::Receiver<Leak>),
+        (keeper, kept): (Keeper, Option<Kept>),
     ) -> Result<Self, Error> {
         let dir = Arc::new(dir);
-        let status = Status::new(dir.clone());
-        let (keeper, kept) = Keeper::restore();
+        let status = Status::new(dir.clone(), settings.machine.clone());
         let (key, enrolled) = kept.map_or((None, None), |Kept { key, enrolled }| (Some(key), enrolled));
         if let Some(Enrolled { credentials, address, .. }) = &enrolled {
             status.identity(identity(credentials)?.subject.name(), address, credentials)?;
@@ -154,6 +157,21 @@ impl Agent {
     }
 
     async fn live(&mut self) -> Result<(), Error> {
+        let Some((identified, summary)) = self.begin().await? else { return Ok(()) };
+        let (keeper, leaks) = (&mut self.keeper, &mut self.leaks);
+        let place = place(&self.dir, &self.settings, &self.redacting, &self.status);
+        match serve::serve(&identified, keeper, &place, leaks, &summary).await {}
+    }
+
+    /// As it goes on after [`Agent::begin`], with nothing but the control plane.
+    #[cfg(test)]
+    pub async fn speak(&mut self, identified: &Identified, summary: &str) -> std::convert::Infallible {
+        let place = place(&self.dir, &self.settings, &self.redacting, &self.status);
+        serve::speak(identified, &mut self.keeper, &place, summary).await
+    }
+
+    /// Until the files are in place and the control plane was told. Gives what it takes to go on, unless this was to be all.
+    pub async fn begin(&mut self) -> Result<Option<(Identified, String)>, Error> {
         let Installed { summary, report } = match self.boot().await {
             Ok(installed) => installed,
             Err(error) if self.policy().on_failure() == OnFailure::Continue && !self.settings.once => {
@@ -173,17 +191,9 @@ impl Agent {
         notify::ready(&summary);
         self.status.say(&report);
         self.report(report).await;
-        let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(()) };
+        let Some(enrolled) = self.enrolled.take().filter(|_| !self.settings.once) else { return Ok(None) };
         let own = identity(&enrolled.credentials)?;
-        let place = Place {
-            dir: &self.dir,
-            group: self.dir.group(),
-            floor: self.settings.floor,
-            redacting: &self.redacting,
-            status: &self.status,
-        };
-        let identified = Identified::new(enrolled, own);
-        match serve::serve(&identified, &mut self.keeper, &place, &mut self.leaks, &summary).await {}
+        Ok(Some((Identified::new(enrolled, own, self.settings.machine.clone()), summary)))
     }
 
     fn policy(&self) -> BootPolicy {
@@ -208,7 +218,7 @@ impl Agent {
         let channel = async {
             match kept {
                 Some(channel) => Ok(channel),
-                None => client::connect_as(address, credentials).await,
+                None => self.settings.machine.way.connect_as(address, credentials).await,
             }
         };
         report::send(channel, Some(status), &[]).await?;
@@ -224,7 +234,10 @@ impl Agent {
             let deadline = self.deadline();
             let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
             let look = async || source::find(file, dir, config).await;
-            self.join = Some(retry::until(Some(deadline), "looking for the join string", look).await?);
+            self.join = Some(
+                retry::until(&self.settings.machine.chance, Some(deadline), "looking for the join string", look)
+                    .await?,
+            );
         }
         let deadline = self.deadline();
         self.install_until(Some(deadline)).await
@@ -246,10 +259,8 @@ impl Agent {
             self.untold = Some(report::without(Phase::Degraded, &error));
             if self.enrolled.is_none() && self.join.is_none() {
                 let (file, dir, config) = (self.settings.join_file.as_deref(), self.dir.path(), &self.settings.join);
-                self.join = Some(
-                    retry::until(None, "looking for the join string", async || source::find(file, dir, config).await)
-                        .await?,
-                );
+                let (chance, look) = (&self.settings.machine.chance, async || source::find(file, dir, config).await);
+                self.join = Some(retry::until(chance, None, "looking for the join string", look).await?);
             }
             match self.install_until(None).await {
                 Ok(Installed { summary, report }) => {
@@ -263,7 +274,8 @@ impl Agent {
         // Nothing changes from here on until somebody restarts the unit.
         let status = report::without(Phase::Degraded, &error);
         self.status.say(&status);
-        let told = retry::until(None, "reporting", async || self.tell(status.clone()).await).await;
+        let chance = self.settings.machine.chance.clone();
+        let told = retry::until(&chance, None, "reporting", async || self.tell(status.clone()).await).await;
         if let Err(error) = told {
             tracing::warn!(%error, "the control plane was not told");
         }
@@ -305,8 +317,9 @@ impl Agent {
         notify::status(&self.phase("fetching"));
         self.status.phase(Phase::Fetching);
         let floor = self.settings.floor;
-        let fetched = retry::until(deadline, "fetching the bundle", async || {
-            let channel = client::connect_as(address, credentials).await?;
+        let Machine { chance, way, .. } = &self.settings.machine;
+        let fetched = retry::until(chance, deadline, "fetching the bundle", async || {
+            let channel = way.connect_as(address, credentials).await?;
             if let Some(status) = self.untold.take()
                 && let Err(error) = report::send(std::future::ready(Ok(channel.clone())), Some(status), &[]).await
             {
@@ -317,7 +330,7 @@ impl Agent {
         })
         .await?;
         let prepared = self.redacting.prepare(&self.dir, own.subject.name(), &fetched.entries).await?;
-        let installed = install(&self.dir, &fetched, &prepared.encoded, floor)?;
+        let installed = install(&self.dir, &fetched, &prepared.encoded, floor, self.settings.machine.clock.now())?;
         self.status.contact();
         if let Some(manifest) = files::read_manifest(&self.dir).map_err(local)? {
             self.status.installed(&manifest);
@@ -341,9 +354,9 @@ impl Agent {
         let der = Zeroizing::new(key.serialize_der());
         self.keeper.keep(&der, None);
         self.key = Some(der);
-        let enrolling =
-            retry::until(deadline, "enrolling", async || client::enrol(join, &key, OffsetDateTime::now_utc()).await);
-        let credentials = enrolling.await?;
+        let Machine { clock, chance, way } = &self.settings.machine;
+        let enrol = async || client::enrol_by(way, join, &key, clock.now()).await;
+        let credentials = retry::until(chance, deadline, "enrolling", enrol).await?;
         let address = client::locate(&join.address)?;
         let counter = Counter { renewals: Some(0), attempt: Vec::new() };
         self.keeper.keep(&credentials.key, Some((&credentials, &address, join.boot, &counter)));
@@ -374,7 +387,13 @@ impl Agent {
 }
 
 /// Puts a bundle in place, whole.
-pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: Rung) -> Result<Installed, Error> {
+pub fn install(
+    dir: &RuntimeDir,
+    fetched: &Fetched,
+    fingerprints: &[u8],
+    floor: Rung,
+    at: OffsetDateTime,
+) -> Result<Installed, Error> {
     let items: Vec<Item<'_>> = fetched
         .entries
         .iter()
@@ -396,7 +415,7 @@ pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: 
         environment: &fetched.environment,
         environment_version: fetched.environment_version,
         memory: fetched.rung,
-        installed_at: OffsetDateTime::now_utc(),
+        installed_at: at,
         items: &items,
         left_out: &fetched.left_out,
         fingerprints,
@@ -410,6 +429,10 @@ pub fn install(dir: &RuntimeDir, fetched: &Fetched, fingerprints: &[u8], floor: 
         fetched.bundle_version,
     );
     Ok(Installed { summary, report: report::ready(&fetched.bundle_version, memory, files) })
+}
+
+fn place<'a>(dir: &'a RuntimeDir, settings: &Settings, redacting: &'a Redacting, status: &'a Status) -> Place<'a> {
+    Place { dir, group: dir.group(), floor: settings.floor, redacting, status }
 }
 
 fn identity(credentials: &Credentials) -> Result<Identity, Error> {

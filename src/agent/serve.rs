@@ -26,6 +26,7 @@ use super::{
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
     local::{self, Lent, Refused, Request, With},
+    machine::Machine,
     memfd, notify, proof, report, retry,
     runtime_dir::RuntimeDir,
     status::{self, Status},
@@ -40,6 +41,9 @@ use crate::{
 /// How long leaks are gathered before they are told, and how long after that failed.
 const GATHER: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long a renewal is tried for at the least, and the longest pause after an identity has ended by this machine's clock.
+const LEAST: Duration = Duration::from_secs(30);
+const REST: Duration = Duration::from_secs(120);
 /// In one report.
 const MOST: usize = 200;
 
@@ -50,18 +54,20 @@ pub struct Identified {
     pub boot: BootPolicy,
     /// The newest.
     pub credentials: watch::Sender<Arc<Credentials>>,
+    pub machine: Machine,
     /// As it was kept last.
     counter: Counter,
 }
 
 impl Identified {
-    pub fn new(Enrolled { credentials, address, boot, counter }: Enrolled, own: Identity) -> Self {
-        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), counter }
+    pub fn new(enrolled: Enrolled, own: Identity, machine: Machine) -> Self {
+        let Enrolled { credentials, address, boot, counter } = enrolled;
+        Self { own, address, boot, credentials: watch::Sender::new(Arc::new(credentials)), machine, counter }
     }
 
     pub async fn connect(&self) -> Result<tonic::transport::Channel, Error> {
         let credentials = self.credentials.borrow().clone();
-        client::connect_as(&self.address, &credentials).await
+        self.machine.way.connect_as(&self.address, &credentials).await
     }
 }
 
@@ -92,23 +98,40 @@ pub async fn serve(
     };
     tokio::select! {
         never = served => never,
-        never = renew(identified, keeper, summary, place.status) => never,
-        never = status::beat(place.status) => never,
-        never = pushes::watch(identified, place) => never,
+        never = speak(identified, keeper, place, summary) => never,
         never = answer(identified, place, requests, found) => never,
         never = proof::tell(place) => never,
         never = tell(identified, leaks, place.status) => never,
     }
 }
 
+/// What is between the agent and the control plane, whatever happens in the session.
+pub async fn speak(identified: &Identified, keeper: &mut Keeper, place: &Place<'_>, summary: &str) -> Infallible {
+    tokio::select! {
+        biased;
+        never = renew(identified, keeper, summary, place.status) => never,
+        never = status::beat(place.status) => never,
+        never = pushes::watch(identified, place) => never,
+    }
+}
+
 /// Renews for as long as the control plane does.
 async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, status: &Status) -> Infallible {
+    let Machine { clock, chance, way } = &identified.machine;
     let mut counter = identified.counter.clone();
-    let left = |time: OffsetDateTime| (time - OffsetDateTime::now_utc()).try_into().unwrap_or(Duration::ZERO);
+    let left = |time: OffsetDateTime| (time - clock.now()).try_into().unwrap_or(Duration::ZERO);
+    let mut degraded = false;
     loop {
         let credentials = identified.credentials.borrow().clone();
-        tokio::time::sleep(left(credentials.renew_at())).await;
-        let end = Instant::now() + left(credentials.not_after);
+        // Not at one go: the calendar may be set right meanwhile.
+        let look =
+            Duration::try_from((credentials.not_after - credentials.not_before) / 10).unwrap_or(LEAST).max(LEAST);
+        while let wait = left(credentials.renew_at())
+            && !wait.is_zero()
+        {
+            tokio::time::sleep(wait.min(look)).await;
+        }
+        let end = Instant::now() + left(credentials.not_after).max(LEAST);
         if counter.attempt.is_empty() {
             let mut random = vec![0; 16];
             if getrandom::fill(&mut random).is_ok() {
@@ -117,9 +140,9 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
         }
         // First of all: a process that dies after asking is no clone of the one that asks again.
         keeper.keep(&credentials.key, Some((&credentials, &identified.address, identified.boot, &counter)));
-        let renewed = retry::until(Some(end), "renewing the identity", async || {
-            let channel = client::connect_as(&identified.address, &credentials).await?;
-            client::renew_counted(channel, &credentials, OffsetDateTime::now_utc(), &counter).await
+        let renewed = retry::until(chance, Some(end), "renewing the identity", async || {
+            let channel = way.connect_as(&identified.address, &credentials).await?;
+            client::renew_counted(channel, &credentials, clock.now(), &counter).await
         });
         match renewed.await {
             Ok((fresh, renewals)) => {
@@ -129,6 +152,10 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
                     tracing::warn!(%error, "the status is answered in the identity of before");
                 }
                 status.contact();
+                if std::mem::take(&mut degraded) {
+                    notify::status(summary);
+                    status.say(&report::ready("", "", ""));
+                }
                 identified.credentials.send_replace(Arc::new(fresh));
             }
             // `watch` is told the same, and does what there is to do.
@@ -140,7 +167,12 @@ async fn renew(identified: &Identified, keeper: &mut Keeper, summary: &str, stat
                 tracing::error!(%error, "the identity could not be renewed and ends; the files stay as they are");
                 notify::status(&format!("degraded: {error}; {summary}"));
                 status.say(&report::without(Phase::Degraded, &error));
-                return std::future::pending().await;
+                if !error.is_transient() {
+                    return std::future::pending().await;
+                }
+                // By this machine's clock, which may be the one that is wrong.
+                degraded = true;
+                tokio::time::sleep(chance.below(REST)).await;
             }
         }
     }

@@ -17,7 +17,6 @@ use tonic::{Code, Status as Refusal, Streaming, transport::Channel};
 
 use super::{
     fetch, files, notify, report,
-    retry::jitter,
     run::{Installed, install},
     serve::{Identified, Place},
 };
@@ -88,7 +87,7 @@ pub async fn watch(identified: &Identified, place: &Place<'_>) -> Infallible {
                 if opened.elapsed() > GOOD {
                     ceiling = first;
                 }
-                let wait = jitter(ceiling);
+                let wait = identified.machine.chance.below(ceiling);
                 tracing::info!(%error, retry_in_ms = wait.as_millis() as u64, "not connected to the control plane");
                 sleep(wait).await;
                 ceiling = (ceiling * 2).min(most);
@@ -118,7 +117,9 @@ impl Watching<'_> {
     async fn hear(&mut self) -> Result<Infallible, End> {
         let mut renewed = self.identified.credentials.subscribe();
         renewed.mark_unchanged();
-        let mut client = BundleServiceClient::new(self.identified.connect().await?);
+        let channel = self.identified.connect().await?;
+        self.place.status.reached(&channel);
+        let mut client = BundleServiceClient::new(channel.clone());
         self.attempt += 1; // also where the answer is lost: the same number twice would be a clone's
         let request =
             WatchRequest { sequence: self.installed, instance: self.instance.to_vec(), attempt: self.attempt };
@@ -133,6 +134,12 @@ impl Watching<'_> {
                 }
             };
             tokio::select! {
+                biased; // what is ready at once is taken in this order, so that a simulated life can be repeated
+                changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
+                () = due => {
+                    gathered = None;
+                    self.answer(&channel).await?;
+                }
                 pushed = next(&mut stream) => match pushed? {
                     sequence if sequence > self.installed => {
                         let now = Instant::now();
@@ -140,18 +147,13 @@ impl Watching<'_> {
                     }
                     _ => {}
                 },
-                () = due => {
-                    gathered = None;
-                    self.answer(&mut client).await?;
-                }
-                changed = renewed.changed() => if changed.is_ok() { return Err(End::Renewed) },
             }
         }
     }
 
     /// Fetches, installs, and says what came of it.
-    async fn answer(&mut self, client: &mut BundleServiceClient<Channel>) -> Result<(), End> {
-        let request = match self.install().await {
+    async fn answer(&mut self, channel: &Channel) -> Result<(), End> {
+        let request = match self.install(channel.clone()).await {
             Ok(()) => AcknowledgeRequest { sequence: self.installed, ..Default::default() },
             // What it was told is told again when it comes back.
             Err(error) if error.is_transient() => return Err(error.into()),
@@ -165,17 +167,18 @@ impl Watching<'_> {
                 }
             }
         };
-        client.acknowledge(request).await?;
+        BundleServiceClient::new(channel.clone()).acknowledge(request).await?;
         Ok(())
     }
 
-    async fn install(&mut self) -> Result<(), Error> {
+    /// Over the connection that the stream is on: a push to ten thousand is no handshake for anybody.
+    async fn install(&mut self, channel: Channel) -> Result<(), Error> {
         let Place { dir, floor, redacting, status, .. } = *self.place;
-        let channel = self.identified.connect().await?;
         let fetched = fetch::fetch(channel, &self.identified.own, floor).await?;
         let session = self.identified.own.subject.name();
         let prepared = redacting.prepare(dir, session, &fetched.entries).await?;
-        let Installed { summary, report } = install(dir, &fetched, &prepared.encoded, floor)?;
+        let Installed { summary, report } =
+            install(dir, &fetched, &prepared.encoded, floor, self.identified.machine.clock.now())?;
         drop(prepared);
         self.installed = fetched.sequence;
         drop(fetched); // and with it the values, before anything waits

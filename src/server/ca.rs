@@ -28,8 +28,8 @@ use crate::{
     tls::{self, Keyed},
 };
 
-/// Clocks differ; a certificate is good from a little before it was made.
-const SKEW: Duration = Duration::minutes(5);
+/// Clocks differ, and one that was an hour ahead is set right: a certificate is good from a while before it was made.
+const SKEW: Duration = Duration::minutes(70);
 const CA_LIFE: Duration = Duration::days(3650);
 
 /// For how long certificates of each kind live.

@@ -9,7 +9,7 @@ mod histogram;
 pub mod keyring;
 pub mod metrics;
 mod program;
-mod rollouts;
+pub(crate) mod rollouts;
 mod serve;
 pub mod store;
 pub mod streams;

@@ -3,11 +3,7 @@
 //!
 //! It sleeps until something happens in a rollout; while one is open it also looks once a second for patience that is over.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -29,7 +25,8 @@ const BATCH: usize = 1_000;
 
 pub async fn drive(store: Store, streams: Arc<Streams>) {
     // The time in which the server was down is nobody's silence.
-    let mut driver = Driver { store, streams, started: now(), begun: HashSet::new() };
+    let started = store.clock().micros();
+    let mut driver = Driver { store, streams, started, begun: HashSet::new() };
     let mut changed = driver.streams.rollouts();
     changed.mark_changed(); // what an earlier server left open
     loop {
@@ -51,10 +48,6 @@ pub async fn drive(store: Store, streams: Arc<Streams>) {
             sleep(BREATH).await;
         }
     }
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
 struct Driver {

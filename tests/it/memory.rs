@@ -1,6 +1,8 @@
 //! No copy of a value in the memory of agent or server: every readable mapping of the real processes is searched, as root's
 //! debugger would, for windows of every value and for the join token.
 
+mod pushed;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},

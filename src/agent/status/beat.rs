@@ -7,6 +7,7 @@ use tonic::Code;
 
 use super::{Identity, Status};
 use crate::{
+    agent::machine::Chance,
     client::Error,
     wire::v1::{AgentStatus, ReportRequest, bundle_service_client::BundleServiceClient},
 };
@@ -23,9 +24,10 @@ pub async fn beat(status: &Status) -> Infallible {
     let mut told = kept(&changes.borrow_and_update()); // by whoever called this
     let mut beat = BEAT;
     loop {
-        let due = Instant::now() + jitter(beat);
+        let due = Instant::now() + early(beat, &status.0.machine.chance);
         let fresh = loop {
             tokio::select! {
+                biased;
                 () = sleep_until(due) => break kept(&changes.borrow_and_update()),
                 changed = changes.changed() => {
                     if changed.is_err() {
@@ -81,10 +83,8 @@ fn kept(status: &AgentStatus) -> AgentStatus {
 }
 
 /// Up to a quarter earlier, so that those who booted together do not report together, and nobody is late.
-fn jitter(beat: Duration) -> Duration {
-    let mut random = [0; 4];
-    let _ = getrandom::fill(&mut random); // without randomness, on time
-    beat - beat.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX) / 4.0)
+fn early(beat: Duration, chance: &Chance) -> Duration {
+    beat - chance.below(beat / 4)
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn never_late_and_spread_over_a_quarter() {
-        let waits: Vec<_> = (0..200).map(|_| jitter(BEAT)).collect();
+        let waits: Vec<_> = (0..200).map(|_| early(BEAT, &Chance::default())).collect();
         assert!(waits.iter().all(|wait| (BEAT * 3 / 4..=BEAT).contains(wait)), "{waits:?}");
         assert!(waits.iter().max().unwrap().abs_diff(*waits.iter().min().unwrap()) > BEAT / 8);
     }

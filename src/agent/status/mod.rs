@@ -28,10 +28,11 @@ use tonic::transport::Channel;
 use super::{
     files::{self, Manifest},
     fingerprints::CANARY,
+    machine::Machine,
     runtime_dir::RuntimeDir,
 };
 use crate::{
-    client::{self, Credentials, Error},
+    client::{Credentials, Error},
     domain::report::{Line, Phase},
     tls,
     wire::v1::{self, AgentStatus, InstalledVariable, LeftOutVariable, Redacted},
@@ -48,6 +49,7 @@ struct Shared {
     now: watch::Sender<AgentStatus>,
     identity: watch::Sender<Option<Identity>>,
     dir: Arc<RuntimeDir>,
+    machine: Machine,
 }
 
 /// What it takes to be somebody on the network.
@@ -55,19 +57,19 @@ struct Shared {
 struct Identity {
     /// For those who ask.
     server: Arc<ServerConfig>,
-    /// To the control plane; connected when it is used.
+    /// To the control plane; connected when it is used, unless [`Status::reached`] has given one that is.
     control: Channel,
 }
 
 impl Status {
-    pub fn new(dir: Arc<RuntimeDir>) -> Self {
+    pub fn new(dir: Arc<RuntimeDir>, machine: Machine) -> Self {
         let first = AgentStatus {
             phase: v1::Phase::Enrolling.into(),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             files_rung: dir.rung().as_str().into(),
             ..Default::default()
         };
-        Self(Arc::new(Shared { now: watch::Sender::new(first), identity: watch::Sender::new(None), dir }))
+        Self(Arc::new(Shared { now: watch::Sender::new(first), identity: watch::Sender::new(None), dir, machine }))
     }
 
     /// What is not a change is not told.
@@ -145,7 +147,7 @@ impl Status {
     pub fn identity(&self, session: &str, address: &str, credentials: &Credentials) -> Result<(), Error> {
         let server = tls::agent_config(credentials.keyed(), &credentials.roots)
             .map_err(|e| Error::Local(format!("TLS: {e}")))?;
-        let control = client::lazy_as(address, credentials)?;
+        let control = self.0.machine.way.lazy_as(address, credentials)?;
         self.0.identity.send_replace(Some(Identity { server: Arc::new(server), control }));
         self.change(|status| {
             session.clone_into(&mut status.session);
@@ -154,9 +156,17 @@ impl Status {
         Ok(())
     }
 
+    /// There is a connection to the control plane: one is enough for all that is told and asked.
+    pub fn reached(&self, channel: &Channel) {
+        self.0.identity.send_if_modified(|identity| {
+            identity.iter_mut().for_each(|identity| identity.control = channel.clone());
+            false // who listens in this name goes on
+        });
+    }
+
     /// The control plane has answered.
     pub fn contact(&self) {
-        self.change(|status| status.last_contact = Some(timestamp(OffsetDateTime::now_utc())));
+        self.change(|status| status.last_contact = Some(timestamp(self.0.machine.clock.now())));
     }
 
     /// A value was masked in what the session printed or logged.

@@ -101,7 +101,7 @@ impl Default for Limits {
 
 impl Limits {
     /// hyper's side of the limits. Each is set, also where it equals hyper's default of today.
-    pub(super) fn http2(&self) -> http2::Builder<TokioExecutor> {
+    pub(crate) fn http2(&self) -> http2::Builder<TokioExecutor> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new()) // without it, keep-alive panics

@@ -377,7 +377,8 @@ impl Edge {
     }
 }
 
-async fn answer<S>(
+/// One request, in the name of who sent it.
+pub(crate) async fn answer<S>(
     service: TowerToHyperService<S>,
     request: Request<Incoming>,
     peer: Peer,

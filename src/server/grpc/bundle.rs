@@ -1,6 +1,9 @@
 //! What a session's agent calls. Fetch and FetchNamed: values assembled, put on record, sealed, in this order, and wiped when
 //! the seal is on. What it reports is in [`super::report`].
 
+#[cfg(all(test, feature = "agent"))]
+mod overtaken;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

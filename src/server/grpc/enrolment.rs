@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
 use super::{App, convert::timestamp, credential};
@@ -30,7 +29,7 @@ impl EnrolmentService for EnrolmentCalls {
         let csr = ca::Request::parse(&csr_der)?;
         let key_hash = csr.key_hash();
         let redeemed = self.0.store.write(move |tx| tx.redeem(&token_hash, &key_hash)).await?;
-        let issued = self.0.authority.issue(&redeemed.identity, &csr, OffsetDateTime::now_utc())?;
+        let issued = self.0.authority.issue(&redeemed.identity, &csr, self.0.store.clock().now())?;
         tracing::info!(identity = %redeemed.identity.subject, org = %redeemed.identity.org, repeated = redeemed.repeated, "enrolled");
         let (certificate_chain, trust_bundle, not_after) = self.reply(issued);
         Ok(Response::new(EnrolResponse { certificate_chain, trust_bundle, not_after }))
@@ -57,7 +56,7 @@ impl EnrolmentService for EnrolmentCalls {
                 return Err(Error::Cloned.into());
             }
         };
-        let issued = self.0.authority.issue(&credential.identity, &csr, OffsetDateTime::now_utc())?;
+        let issued = self.0.authority.issue(&credential.identity, &csr, self.0.store.clock().now())?;
         let (certificate_chain, trust_bundle, not_after) = self.reply(issued);
         Ok(Response::new(RenewResponse { certificate_chain, trust_bundle, not_after, renewals }))
     }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use prost::Message;
-use time::OffsetDateTime;
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -363,7 +362,7 @@ impl Watcher {
         let mut due = std::mem::take(&mut self.due);
         let everything = std::mem::take(&mut self.everything);
         // Silence is no event.
-        let now = (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000) as i64;
+        let now = self.app.store.clock().micros();
         let silent: Vec<Id> = self.told.iter().filter(|(_, t)| t.stale_at <= now).map(|(id, _)| id.clone()).collect();
         let looked = self.app.store.read(move |tx| {
             let look = Look::new(tx, &credential, &wanted, beat)?;

@@ -15,6 +15,8 @@ mod bundles;
 mod environments;
 mod fleet;
 mod identities;
+#[cfg(test)]
+pub mod in_turn;
 mod leaks;
 mod ledger;
 mod named;
@@ -42,17 +44,20 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, types::ToSqlOutput, types::ValueRef};
 use tokio::sync::oneshot;
 
 use super::{error::Error, keyring::Keyring, metrics::Metrics};
-use crate::domain::{
-    audit::Fact,
-    identity::Subject,
-    name::{Id, OrgName, UserName},
+use crate::{
+    clock::Clock,
+    domain::{
+        audit::Fact,
+        identity::Subject,
+        name::{Id, OrgName, UserName},
+    },
 };
 
 /// Jobs that one commit takes at the most, so that the first of them does not wait for ever.
@@ -80,9 +85,20 @@ type Listener = Box<dyn Fn(Vec<Notice>) + Send>;
 pub struct Store {
     path: PathBuf,
     keyring: Arc<Keyring>,
-    writer: mpsc::Sender<Job>,
+    hands: Hands,
     metrics: Arc<Metrics>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    clock: Clock,
+}
+
+/// Who does the work.
+#[derive(Clone)]
+enum Hands {
+    /// A thread of its own that writes, and those where waiting is allowed, which read.
+    Threads(mpsc::Sender<Job>),
+    /// Whoever asks, when it is its turn.
+    #[cfg(test)]
+    InTurn(Arc<in_turn::Desk>),
 }
 
 /// Runs in the writer's transaction and leaves behind what to do once it is known whether that was committed.
@@ -106,12 +122,19 @@ impl Store {
         migrate(&connection)?;
         let (writer, jobs) = mpsc::channel();
         let metrics = Arc::<Metrics>::default();
-        let (ring, counts) = (keyring.clone(), metrics.clone());
+        let clock = Clock::default();
+        let bench =
+            Bench { connection, keyring: keyring.clone(), metrics: metrics.clone(), clock: clock.clone(), listener };
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_loop(&connection, &ring, &counts, &jobs, &listener))
+            .spawn(move || write_loop(&bench, &jobs))
             .map_err(|e| Error::Store(format!("starting the writer: {e}")))?;
-        Ok(Self { path: path.to_owned(), keyring, writer, metrics, readers: Arc::default() })
+        let hands = Hands::Threads(writer);
+        Ok(Self { path: path.to_owned(), keyring, hands, metrics, readers: Arc::default(), clock })
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub fn keyring(&self) -> &Arc<Keyring> {
@@ -141,7 +164,13 @@ impl Store {
             };
             Answer { keep, reply: Box::new(reply) }
         });
-        self.writer.send(job).map_err(|_| Error::Store("the writer has stopped".into()))?;
+        match &self.hands {
+            Hands::Threads(writer) => {
+                writer.send(job).map_err(|_| Error::Store("the writer has stopped".into()))?;
+            }
+            #[cfg(test)]
+            Hands::InTurn(desk) => desk.write(job).await,
+        }
         receive.await.map_err(|_| Error::Store("the writer has stopped".into()))?
     }
 
@@ -150,6 +179,11 @@ impl Store {
         &self,
         job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        #[cfg(test)]
+        if let Hands::InTurn(desk) = &self.hands {
+            desk.turn().await;
+            return self.read_here(job);
+        }
         let store = self.clone();
         tokio::task::spawn_blocking(move || store.read_here(job))
             .await
@@ -167,7 +201,7 @@ impl Store {
             }
         };
         connection.prepare_cached("BEGIN")?.execute([])?;
-        let result = job(&Tx::new(&connection, &self.keyring));
+        let result = job(&Tx::new(&connection, &self.keyring, &self.clock));
         connection.prepare_cached("COMMIT")?.execute([])?;
         let mut pool = self.readers.lock().unwrap_or_else(|e| e.into_inner());
         if pool.len() < READERS {
@@ -195,7 +229,7 @@ impl Store {
         let connection = connect(path)?;
         migrate(&connection)?;
         connection.execute_batch("BEGIN IMMEDIATE; SAVEPOINT job")?;
-        let tx = Tx::new(&connection, keyring);
+        let tx = Tx::new(&connection, keyring, &Clock::default());
         let result = job(&tx);
         if let Err(error) = &result {
             connection.execute_batch("ROLLBACK TO job")?;
@@ -257,40 +291,41 @@ fn migrate(connection: &Connection) -> Result<(), Error> {
     result
 }
 
-fn write_loop(
-    connection: &Connection,
-    keyring: &Keyring,
-    metrics: &Metrics,
-    jobs: &mpsc::Receiver<Job>,
-    listener: &Listener,
-) {
+/// What the writer works with.
+struct Bench {
+    connection: Connection,
+    keyring: Arc<Keyring>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    listener: Listener,
+}
+
+fn write_loop(bench: &Bench, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
-        let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
-        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            // Nothing has been done yet: the callers are told, by their dropped jobs, and may try again.
-            tracing::error!(%error, "the store can't begin a transaction");
-            continue;
-        }
-        if let Err(error) = commit_group(connection, keyring, metrics, group, listener) {
-            tracing::error!(%error, "the store can't commit; stopping, so that nothing is acknowledged that may be lost");
-            std::process::exit(74);
-        }
+        write_group(bench, std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect());
     }
 }
 
-fn commit_group(
-    connection: &Connection,
-    keyring: &Keyring,
-    metrics: &Metrics,
-    group: Vec<Job>,
-    listener: &Listener,
-) -> Result<(), Error> {
+fn write_group(bench: &Bench, group: Vec<Job>) {
+    if let Err(error) = bench.connection.execute_batch("BEGIN IMMEDIATE") {
+        // Nothing has been done yet: the callers are told, by their dropped jobs, and may try again.
+        tracing::error!(%error, "the store can't begin a transaction");
+        return;
+    }
+    if let Err(error) = commit_group(bench, group) {
+        tracing::error!(%error, "the store can't commit; stopping, so that nothing is acknowledged that may be lost");
+        std::process::exit(74);
+    }
+}
+
+fn commit_group(bench: &Bench, group: Vec<Job>) -> Result<(), Error> {
+    let Bench { connection, keyring, metrics, clock, listener } = bench;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     let (mut replies, mut notices) = (Vec::new(), Vec::new());
     metrics.group.observe(group.len() as f64);
     for job in group {
         run("SAVEPOINT job")?;
-        let tx = Tx::new(connection, keyring);
+        let tx = Tx::new(connection, keyring, clock);
         let Answer { keep, reply } = job(&tx);
         let mut kept = Ok(());
         if matches!(keep, Keep::Yes) {
@@ -431,9 +466,8 @@ impl Row<'_> {
 }
 
 impl<'a> Tx<'a> {
-    fn new(connection: &'a Connection, keyring: &'a Keyring) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        Self { connection, keyring, notices: RefCell::default(), now }
+    fn new(connection: &'a Connection, keyring: &'a Keyring, clock: &Clock) -> Self {
+        Self { connection, keyring, notices: RefCell::default(), now: clock.micros() }
     }
 
     pub fn keyring(&self) -> &Keyring {
