@@ -37,6 +37,8 @@ pub struct World {
     pub dir: TempDir,
     server: Option<Child>,
     pub address: String,
+    /// `https://HOST:PORT`, where it has one.
+    pub console: Option<String>,
     /// Standard error of every server that ran here.
     pub log: PathBuf,
     admin: Api,
@@ -68,6 +70,7 @@ services! {
     audit: audit_service_client::AuditServiceClient,
     fleet: fleet_service_client::FleetServiceClient,
     rollouts: rollout_service_client::RolloutServiceClient,
+    console: console_service_client::ConsoleServiceClient,
 }
 
 impl World {
@@ -86,9 +89,9 @@ impl World {
             .arg(&data)
             .output()
             .expect("init runs"));
-        let (server, address) = serve(&data, "127.0.0.1:0", arguments, &log);
+        let (server, address, console) = serve(&data, "127.0.0.1:0", arguments, &log);
         let admin = enrol(&join).await;
-        Self { dir, server: Some(server), address, log, admin }
+        Self { dir, server: Some(server), address, console, log, admin }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -152,7 +155,9 @@ impl World {
             self.kill_server();
         }
         let address = self.address.clone();
-        self.server = Some(serve(&self.data(), &address, &[], &self.log).0);
+        let console = self.console.as_ref().map(|url| url.trim_start_matches("https://").to_owned());
+        let arguments: Vec<&str> = console.iter().flat_map(|at| ["--console-listen", at]).collect();
+        self.server = Some(serve(&self.data(), &address, &arguments, &self.log).0);
     }
 
     /// As [`World::restart_server`], with the admin connected again.
@@ -192,7 +197,7 @@ impl Drop for World {
     }
 }
 
-fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, String) {
+fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, String, Option<String>) {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
     let mut server = Command::new(SERVER)
         .args(["serve", "--listen", listen, "--data-dir"])
@@ -203,11 +208,15 @@ fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, S
         .stderr(log)
         .spawn()
         .expect("keyfob-server starts");
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("keyfob-server prints a line");
-    let address =
-        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned();
-    (server, address)
+    let mut printed = BufReader::new(server.stdout.take().expect("piped"));
+    let mut said = |what: &str| {
+        let mut line = String::new();
+        printed.read_line(&mut line).expect("keyfob-server prints a line");
+        line.trim().strip_prefix(what).unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned()
+    };
+    let address = said("listening on ");
+    let console = arguments.contains(&"--console-listen").then(|| said("console on "));
+    (server, address, console)
 }
 
 /// Redeems a person's join string with the client library.
