@@ -40,9 +40,11 @@ impl Browser {
     pub fn start(authorities: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         trust(home.path(), authorities);
+        dress(home.path());
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .env("HOME", home.path())
+            .env("FONTCONFIG_FILE", home.path().join(".config/fontconfig/fonts.conf"))
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
             .stdout(Stdio::piped())
@@ -285,6 +287,16 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Lets `system-ui` be a typeface like those of today's systems, and not this machine's fallback.
+fn dress(home: &Path) {
+    let fonts = home.join(".config/fontconfig");
+    fs::create_dir_all(&fonts).expect("our own directory");
+    let alias = "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig><include>/etc/fonts/fonts.conf</include>\
+                 <match><test name='family'><string>system-ui</string></test>\
+                 <edit name='family' mode='prepend' binding='strong'><string>Inter</string></edit></match></fontconfig>";
+    fs::write(fonts.join("fonts.conf"), alias).expect("our own directory");
 }
 
 /// Chromium takes authorities of the user's from the NSS database in the home directory.
