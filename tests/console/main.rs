@@ -7,9 +7,15 @@ mod world;
 
 mod axe; // is it usable by everybody
 mod driver; // the browser
+mod hostile; // strings that want to be markup
 mod http; // requests that no browser would send
+mod journey; // from a page to a shell
+mod looks; // pictures, weights, accessibility of every page
+mod matrix; // every route by every kind of visitor
 mod npm; // what comes from npm
 mod provider; // who signs people in
+mod signin; // ways in and out
+mod site; // a world with a console
 
 use serde_json::json;
 
