@@ -90,8 +90,13 @@ impl World {
             .arg(&data)
             .output()
             .expect("init runs"));
-        let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let mut arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
         let (server, address, console) = serve(&data, "127.0.0.1:0", &arguments, &log);
+        if let Some(at) = arguments.iter().position(|a| a == "--console-listen") {
+            // The same port again after a restart.
+            let (_, port) = console.as_deref().and_then(|url| url.rsplit_once(':')).expect("an address");
+            arguments[at + 1] = format!("127.0.0.1:{port}");
+        }
         let admin = enrol(&join).await;
         Self { dir, server: Some(server), address, console, log, arguments, admin }
     }

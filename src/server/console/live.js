@@ -1,0 +1,40 @@
+// What makes pages live. Every page does without.
+"use strict";
+
+document.documentElement.classList.add("live");
+
+// A search form that answers while one types: its page is fetched, and the part of that name is put in place.
+for (const form of document.querySelectorAll("form[data-live]")) {
+  let asked = 0;
+  const ask = async () => {
+    const number = ++asked;
+    const url = form.action.split("?")[0] + "?" + new URLSearchParams(new FormData(form));
+    const answer = await fetch(url, { credentials: "same-origin" });
+    if (!answer.ok || number !== asked) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const part = page.getElementById(form.dataset.live);
+    if (!part || number !== asked) return;
+    document.getElementById(form.dataset.live).replaceWith(part);
+    history.replaceState(null, "", url);
+  };
+  let pause;
+  form.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(ask, 120);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+}
+
+// Parts that the server keeps up to date.
+for (const part of document.querySelectorAll("[data-events]")) {
+  const source = new EventSource(part.dataset.events);
+  source.onmessage = (event) => {
+    const piece = new DOMParser().parseFromString(event.data, "text/html");
+    part.replaceChildren(...piece.body.childNodes);
+  };
+  source.addEventListener("end", () => source.close());
+  addEventListener("pagehide", () => source.close());
+}
