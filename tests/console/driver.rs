@@ -62,6 +62,7 @@ impl Browser {
         };
         let mut arguments = vec![
             "--headless",
+            "--hide-scrollbars",
             "--disable-gpu",
             "--no-first-run",
             "--disable-background-networking",
@@ -293,9 +294,18 @@ impl Drop for Browser {
 fn dress(home: &Path) {
     let fonts = home.join(".config/fontconfig");
     fs::create_dir_all(&fonts).expect("our own directory");
-    let alias = "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig><include>/etc/fonts/fonts.conf</include>\
-                 <match><test name='family'><string>system-ui</string></test>\
-                 <edit name='family' mode='prepend' binding='strong'><string>Inter</string></edit></match></fontconfig>";
+    let alias: String = ["system-ui", "sans-serif", "sans"]
+        .iter()
+        .map(|family| {
+            format!(
+                "<match target='pattern'><test name='family'><string>{family}</string></test>\
+                 <edit name='family' mode='prepend' binding='strong'><string>Inter</string></edit></match>"
+            )
+        })
+        .collect();
+    let alias = format!(
+        "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig><include>/etc/fonts/fonts.conf</include>{alias}</fontconfig>"
+    );
     fs::write(fonts.join("fonts.conf"), alias).expect("our own directory");
 }
 

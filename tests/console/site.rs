@@ -55,11 +55,12 @@ impl Site {
             roots.add(certificate.expect("PEM")).expect("an authority");
         }
         let provided = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provided)
+        let mut tls = ClientConfig::builder_with_provider(provided)
             .with_safe_default_protocol_versions()
             .expect("TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let peer = Peer { address: listen, host: address, tls: Some(Arc::new(tls)) };
         Self { world, url, authorities, peer, provider }
     }
