@@ -40,12 +40,8 @@ impl Section {
         match self {
             Self::Secrets => "Secrets",
             Self::Environments => "Environments",
-            Self::Preview => {
-                "M1.5 8S4 3.5 8 3.5 14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8Zm6.5 1.7a1.7 1.7 0 1 0 0-3.4 1.7 1.7 0 0 0 0 3.4Z"
-            }
-            Self::Members => {
-                "M6 7.5a2.3 2.3 0 1 0 0-4.6 2.3 2.3 0 0 0 0 4.6Zm-4.2 5.7c0-2.3 1.9-3.7 4.2-3.7s4.2 1.4 4.2 3.7M10.5 3.2a2.2 2.2 0 0 1 0 4.1m1.5 2.5c1.4.5 2.3 1.7 2.3 3.4"
-            }
+            Self::Preview => "My preview",
+            Self::Members => "Members",
             Self::Sessions => "Sessions",
             Self::Rollouts => "Rollouts",
             Self::Audit => "Audit",
