@@ -252,10 +252,11 @@ impl Browser {
     }
 
     pub fn look_at(&self, screen: Screen) {
-        let (width, height, mobile) = match screen {
-            Screen::Desktop => (1280, 800, false),
-            Screen::Phone => (390, 844, true),
-        };
+        let (width, height) = screen.size();
+        self.sized(width, height, screen == Screen::Phone);
+    }
+
+    fn sized(&self, width: u64, height: u64, mobile: bool) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
@@ -270,12 +271,24 @@ impl Browser {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !on }));
     }
 
-    /// A picture of the whole page.
-    pub fn shot(&self, file: &Path) {
-        let parameters = json!({ "format": "png", "captureBeyondViewport": true });
-        let shot = self.devtools("Page.captureScreenshot", parameters);
+    /// A picture of the whole page, on a screen that is as high as it.
+    pub fn shot(&self, screen: Screen, file: &Path) {
+        let (width, height) = screen.size();
+        let whole = self.run("return document.documentElement.scrollHeight", &json!([])).as_u64().unwrap_or(height);
+        self.sized(width, whole.max(height), screen == Screen::Phone);
+        let shot = self.devtools("Page.captureScreenshot", json!({ "format": "png" }));
+        self.look_at(screen);
         let png = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
         fs::write(file, png).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}
+
+impl Screen {
+    fn size(self) -> (u64, u64) {
+        match self {
+            Self::Desktop => (1280, 800),
+            Self::Phone => (390, 844),
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Look {
                 browser.look_at(screen);
                 browser.dark(dark);
                 browser.open(&format!("{}{path}", site.url));
-                self.seen(browser, &format!("{name}-{screen:?}-{}", if dark { "dark" } else { "light" }).to_lowercase());
+                let shade = if dark { "dark" } else { "light" };
+                self.seen(browser, screen, &format!("{name}-{screen:?}-{shade}").to_lowercase());
             }
         }
         self.weigh(browser, name);
@@ -44,8 +45,8 @@ impl Look {
         browser.dark(false);
     }
 
-    fn seen(&mut self, browser: &Browser, name: &str) {
-        browser.shot(&kept().join(format!("{name}.png")));
+    fn seen(&mut self, browser: &Browser, screen: Screen, name: &str) {
+        browser.shot(screen, &kept().join(format!("{name}.png")));
         let (serious, lesser) = axe::violations(browser);
         self.wrong.extend(serious.into_iter().map(|v| format!("{name}: {v}")));
         self.lesser.extend(lesser.into_iter().map(|v| format!("{name}: {v}")));
