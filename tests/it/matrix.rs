@@ -50,7 +50,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::BundleFetchNamed => {
             &[(Alices, "fffffaufu"), (AlicesShared, "fffffaufu"), (Deleted, "fffff.ufu"), (Absent, "fffff.ufu")]
         }
-        Call::SecretGetSealingKey => &[(Nothing, "aaafffuau")],
+        Call::SecretGetSealingKey | Call::SecretCheckName => &[(Nothing, "aaafffuau")],
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
         Call::SecretListSecrets | Call::SecretListLeaks => &[(Nothing, "aaa...uau")],
@@ -305,6 +305,11 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         }
         Call::FleetWatchFleet => by.fleet().watch_fleet(v1::WatchFleetRequest::default()).await.map(drop),
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
+        Call::SecretCheckName => by
+            .secrets()
+            .check_name(v1::CheckNameRequest { name, visibility: private, ..Default::default() })
+            .await
+            .map(drop),
         Call::SecretCreateSecret => by
             .secrets()
             .create_secret(v1::CreateSecretRequest { name, visibility: private, value, ..Default::default() })

@@ -38,3 +38,25 @@ for (const part of document.querySelectorAll("[data-events]")) {
   source.addEventListener("end", () => source.close());
   addEventListener("pagehide", () => source.close());
 }
+
+// A form that is told, while one types, what its name would be. Never the value: only the fields named here are sent.
+for (const form of document.querySelectorAll("form[data-check]")) {
+  const into = document.getElementById(form.dataset.checkInto);
+  let asked = 0;
+  let pause;
+  const ask = async () => {
+    const number = ++asked;
+    const fields = new FormData(form);
+    const body = new URLSearchParams();
+    for (const name of ["csrf", "name", "visibility"]) body.set(name, fields.get(name) ?? "");
+    const answer = await fetch(form.dataset.check, { method: "POST", body, credentials: "same-origin" });
+    if (number !== asked) return;
+    const piece = new DOMParser().parseFromString(answer.ok ? await answer.text() : "", "text/html");
+    into.replaceChildren(...piece.body.childNodes);
+  };
+  form.addEventListener("input", (event) => {
+    if (event.target.name !== "name" && event.target.name !== "visibility") return;
+    clearTimeout(pause);
+    pause = setTimeout(ask, 150);
+  });
+}

@@ -30,6 +30,7 @@ mod listen;
 mod live;
 mod page;
 mod parts;
+mod secret;
 mod secrets;
 mod session;
 mod signin;
@@ -85,8 +86,12 @@ fn routes(console: Arc<Console>) -> Router {
         .route("/signout-everywhere", post(signin::out_everywhere))
         .route("/secrets", get(secrets::list))
         .route("/secrets/new", get(secrets::new).post(secrets::create))
-        .route("/secrets/{id}", get(secrets::show))
-        .route("/secrets/{id}/auto-install", post(secrets::auto_install))
+        .route("/secrets/check", post(secrets::check))
+        .route("/secrets/{id}", get(secret::show))
+        .route("/secrets/{id}/value", post(secret::save))
+        .route("/secrets/{id}/auto-install", post(secret::auto_install))
+        .route("/secrets/{id}/push", post(secret::push))
+        .route("/secrets/{id}/delete", get(secret::ask_delete).post(secret::delete))
         .route("/static/{name}", get(assets::get))
         .fallback(|| async { page::Failure::not_found() })
         .layer(from_fn_with_state(console.clone(), session::guard))

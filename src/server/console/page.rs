@@ -181,6 +181,11 @@ pub fn again(target: &str) -> Response {
     respond(StatusCode::OK, markup)
 }
 
+/// A piece of a page, for script that asked for it.
+pub fn piece(markup: Markup) -> Response {
+    respond(StatusCode::OK, markup)
+}
+
 fn respond(status: StatusCode, markup: Markup) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], markup.into_string()).into_response()
 }

@@ -1,9 +1,9 @@
-//! Secrets: the list, a new one, one.
+//! Secrets: the list, and a new one.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{Redirect, Response},
 };
 use maud::{Markup, html};
@@ -11,8 +11,8 @@ use maud::{Markup, html};
 use super::{
     Console,
     form::{Change, Fields, Query},
-    page::{Failure, Section, page, sentence},
-    parts::{Tone, badge, count, csrf, empty, heading, more, notice, up, url, when},
+    page::{Failure, Section, page, piece, sentence},
+    parts::{Tone, badge, csrf, empty, heading, more, notice, up, url, when},
     session::{self, Visitor},
 };
 use crate::wire::v1::{self, secret_service_server::SecretService};
@@ -27,6 +27,7 @@ pub async fn list(
         query: wanted.to_owned(),
         visibility: visibility_of(visibility).into(),
         page_token: query.text("page").to_owned(),
+        with_use: true,
         ..Default::default()
     };
     let found = console.secrets.list_secrets(visitor.ask(request)).await?.into_inner();
@@ -79,6 +80,8 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                     th scope="col" { "Visibility" }
                     th scope="col" { "Auto-install" }
                     th scope="col" { "Current version" }
+                    th scope="col" { "Last delivered" }
+                    th.number scope="col" { "Live sessions" }
                 }
             }
             tbody {
@@ -95,6 +98,8 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                         td data-label="Visibility" { (visibility_badge(secret.visibility())) }
                         td data-label="Auto-install" { (switch(visitor, secret, "list")) }
                         td data-label="Current version" { (when(secret.rotated_at.as_ref())) }
+                        td data-label="Last delivered" { (when(secret.last_delivered_at.as_ref())) }
+                        td.number data-label="Live sessions" { span { (secret.live_sessions) } }
                     }
                 }
             }
@@ -109,7 +114,7 @@ pub fn visibility_badge(visibility: v1::Visibility) -> Markup {
     }
 }
 
-fn precedence(secret: &v1::Secret) -> Markup {
+pub fn precedence(secret: &v1::Secret) -> Markup {
     html! {
         @match secret.precedence() {
             v1::Precedence::OverridesShared => span.under { "overrides the shared one" },
@@ -120,7 +125,7 @@ fn precedence(secret: &v1::Secret) -> Markup {
 }
 
 /// The auto-install switch; words for those who may not turn it.
-fn switch(visitor: &Visitor, secret: &v1::Secret, back: &str) -> Markup {
+pub fn switch(visitor: &Visitor, secret: &v1::Secret, back: &str) -> Markup {
     let state = if secret.auto_install { "On" } else { "Off" };
     html! {
         @if may_change(visitor, secret) {
@@ -136,7 +141,7 @@ fn switch(visitor: &Visitor, secret: &v1::Secret, back: &str) -> Markup {
 }
 
 /// What the policy will say; it says it itself when something is tried.
-fn may_change(visitor: &Visitor, secret: &v1::Secret) -> bool {
+pub fn may_change(visitor: &Visitor, secret: &v1::Secret) -> bool {
     secret.visibility() == v1::Visibility::Private
         || visitor.is_admin()
         || secret.created_by == format!("user/{}", visitor.name)
@@ -272,51 +277,31 @@ pub async fn create(State(console): State<Arc<Console>>, change: Change) -> Resu
     Ok(session::say(Redirect::to(&format!("/secrets/{}", secret.id)), &said))
 }
 
-pub async fn auto_install(
-    State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    change: Change,
-) -> Result<Response, Failure> {
+/// While a name is typed: what it would be. A piece of a page.
+pub async fn check(State(console): State<Arc<Console>>, change: Change) -> Result<Response, Failure> {
     let Change { visitor, fields } = change;
-    let request = v1::UpdateSecretRequest {
-        r#ref: Some(v1::SecretRef { id, ..Default::default() }),
-        auto_install: Some(fields.is_on("auto_install")),
-        ..Default::default()
+    if fields.text("name").is_empty() {
+        return Ok(piece(html! {}));
+    }
+    let request = v1::CheckNameRequest {
+        name: fields.text("name").to_owned(),
+        visibility: visibility_of(fields.text("visibility")).into(),
+        variable: String::new(),
     };
-    let updated = console.secrets.update_secret(visitor.ask(request)).await?.into_inner().secret.unwrap_or_default();
-    let news = if updated.auto_install {
-        format!("{} is installed in sessions from their next boot.", updated.name)
-    } else {
-        format!("{} is not installed any more, from sessions' next boot on. It stays in storage.", updated.name)
-    };
-    let back = if fields.text("back") == "list" { "/secrets".to_owned() } else { format!("/secrets/{}", updated.id) };
-    Ok(session::say(Redirect::to(&back), &[news]))
+    let checked = console.secrets.check_name(visitor.ask(request)).await?.into_inner();
+    Ok(piece(html! {
+        @if checked.problem.is_empty() {
+            p.hint { "Exported as " code { "$" (checked.variable) } "." }
+            @if !checked.overrides.is_empty() { p.hint { "It overrides " (checked.overrides.join(", ")) "." } }
+            @if checked.overridden_by_private { p.hint { "In your own sessions, your private secret of that variable goes on overriding it." } }
+        } @else {
+            p.hint.problem { (sentence(&checked.problem)) }
+        }
+    }))
 }
 
 /// The value of a form, on its way to the call that takes it over and wipes it.
-fn value(fields: &mut Fields) -> v1::SecretValue {
+pub fn value(fields: &mut Fields) -> v1::SecretValue {
     let bytes = std::mem::take(&mut *fields.take_value());
     v1::SecretValue { kind: Some(v1::secret_value::Kind::Plain(bytes)) }
-}
-
-pub async fn show(
-    State(console): State<Arc<Console>>,
-    visitor: Visitor,
-    Path(id): Path<String>,
-) -> Result<Response, Failure> {
-    let request = v1::GetSecretRequest { r#ref: Some(v1::SecretRef { id, ..Default::default() }) };
-    let found = console.secrets.get_secret(visitor.ask(request)).await?.into_inner();
-    let secret = found.secret.unwrap_or_default();
-    let receipts = found.receipts.unwrap_or_default();
-    let body = html! {
-        (up("/secrets", "Secrets"))
-        (heading(&secret.name, html! { code { "$" (secret.variable) } (precedence(&secret)) }, ""))
-        dl.facts {
-            div { dt { "Visibility" } dd { (visibility_badge(secret.visibility())) } }
-            div { dt { "Auto-install" } dd { (switch(&visitor, &secret, "")) } }
-            div { dt { "Current version" } dd { (when(secret.rotated_at.as_ref())) } }
-            div { dt { "In live sessions" } dd { (count(receipts.on_current.into(), "session")) } }
-        }
-    };
-    Ok(page(&visitor, Section::Secrets, &secret.name, body))
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bundle;
+mod check;
 mod console;
 mod convert;
 mod enrolment;

@@ -18,3 +18,6 @@ CREATE TABLE console_sessions (
   used_at    BIGINT NOT NULL -- exact to a minute
 );
 CREATE INDEX console_sessions_of ON console_sessions (org, user_name);
+
+-- Which contents are in live sessions.
+CREATE INDEX sessions_live ON sessions (org, content_id) WHERE ended_at IS NULL;
