@@ -11,9 +11,8 @@ use crate::{
     world::{Api, enrol_session, plain},
 };
 
-const WAYS_OUT: [&str; 14] = [
-    "", "\"", "'", ">", "\">", "'>", "</textarea>", "</title>", "</script>", "-->", "]]>", "`", "\\\"", "&quot;&gt;",
-];
+const WAYS_OUT: [&str; 14] =
+    ["", "\"", "'", ">", "\">", "'>", "</textarea>", "</title>", "</script>", "-->", "]]>", "`", "\\\"", "&quot;&gt;"];
 const PAYLOADS: [&str; 18] = [
     "<script>window.pwned=1</script>",
     "<ScRiPt src=//evil.example/x></sCrIpT>",
@@ -41,7 +40,8 @@ fn strings() -> Vec<String> {
 }
 
 /// All elements of a page with the names of their attributes: what a string could add to.
-const SKELETON: &str = "[...document.querySelectorAll('*')].map(e => e.tagName + e.getAttributeNames().sort()).join('\\n')";
+const SKELETON: &str =
+    "[...document.querySelectorAll('*')].map(e => e.tagName + e.getAttributeNames().sort()).join('\\n')";
 
 /// That nothing of it ran or loaded.
 const CALM: &str = "(window.pwned === undefined
@@ -86,7 +86,8 @@ async fn what_people_type() {
         if n == 0 {
             expected = page["elements"].clone();
         }
-        let found = json!([page["name"], page["description"], page["value"], page["title"], page["leaks"], page["calm"]]);
+        let found =
+            json!([page["name"], page["description"], page["value"], page["title"], page["leaks"], page["calm"]]);
         assert_eq!(found, json!([name, description, "", "Add a secret · acme · Keyfob", false, true]), "{text}");
         assert_eq!(page["elements"], expected, "{text}");
     }
@@ -111,7 +112,8 @@ async fn what_is_kept_and_listed() {
         };
         ids.push(alice.secrets().create_secret(request).await.map(|r| r.into_inner().secret.expect("a secret").id));
     }
-    let kept: Vec<_> = strings.iter().zip(&ids).filter(|(_, id)| id.is_ok()).map(|(text, _)| text.trim().to_owned()).collect();
+    let kept: Vec<_> =
+        strings.iter().zip(&ids).filter(|(_, id)| id.is_ok()).map(|(text, _)| text.trim().to_owned()).collect();
     let refused: Vec<_> = ids.iter().filter_map(|id| id.as_ref().err().map(tonic::Status::message)).collect();
     assert!(refused.len() < 50, "{}: {refused:?}", refused.len());
 
@@ -127,7 +129,10 @@ async fn what_is_kept_and_listed() {
         let html = browser.html();
         assert!(!html.contains("VALUE-"));
         is_calm(&browser, &browser.url());
-        let Some(next) = browser.run("return document.querySelector('.more a')?.href ?? null", &json!([])).as_str().map(str::to_owned)
+        let Some(next) = browser
+            .run("return document.querySelector('.more a')?.href ?? null", &json!([]))
+            .as_str()
+            .map(str::to_owned)
         else {
             break;
         };
@@ -151,9 +156,21 @@ async fn what_stands_in_addresses() {
     alice.create("api-key", Visibility::Private, b"a value of alice").await;
     let browser = site.browser_of(&alice).await;
     let pages = [
-        "/secrets?q=", "/secrets?visibility=", "/secrets?page=", "/secrets/", "/sessions/", "/rollouts/", "/environments/",
-        "/audit?action=", "/audit?actor=", "/audit?target=", "/preview?user=", "/preview?environment=", "/signin?link=",
-        "/environments/default/history?from=", "/",
+        "/secrets?q=",
+        "/secrets?visibility=",
+        "/secrets?page=",
+        "/secrets/",
+        "/sessions/",
+        "/rollouts/",
+        "/environments/",
+        "/audit?action=",
+        "/audit?actor=",
+        "/audit?target=",
+        "/preview?user=",
+        "/preview?environment=",
+        "/signin?link=",
+        "/environments/default/history?from=",
+        "/",
     ];
     for (n, text) in strings().iter().step_by(5).enumerate() {
         let page = pages[n % pages.len()];

@@ -43,13 +43,7 @@ impl Peer {
         self.try_to_ask(method, path, headers, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
-    pub fn try_to_ask(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> io::Result<Answer> {
+    pub fn try_to_ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
         let tcp = TcpStream::connect(&self.address)?;
         tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         tcp.set_nodelay(true)?;

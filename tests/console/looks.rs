@@ -31,6 +31,10 @@ struct Look {
 
 impl Look {
     fn at(&mut self, browser: &Browser, site: &Site, name: &str, path: &str) {
+        self.answered(browser, site, name, path, 200);
+    }
+
+    fn answered(&mut self, browser: &Browser, site: &Site, name: &str, path: &str, status: u16) {
         for screen in [Screen::Desktop, Screen::Phone] {
             for dark in [false, true] {
                 browser.look_at(screen);
@@ -39,6 +43,10 @@ impl Look {
                 let shade = if dark { "dark" } else { "light" };
                 self.seen(browser, screen, &format!("{name}-{screen:?}-{shade}").to_lowercase());
             }
+        }
+        let got = browser.run("return performance.getEntriesByType('navigation')[0].responseStatus", &json!([]));
+        if got != json!(status) {
+            self.wrong.push(format!("{name}: {path} answers {got}"));
         }
         self.weigh(browser, name);
         browser.look_at(Screen::Desktop);
@@ -95,19 +103,19 @@ fn look() -> Look {
 /// What a new organization sees, and whoever is not in.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_a_new_organization() {
-    let site = Site::with_provider().await;
+    let site = Site::new().await;
     let mut look = look();
     let browser = site.browser();
     look.at(&browser, &site, "signin", "/signin");
     look.at(&browser, &site, "signin-spent", "/signin?link=spent");
     let link = site.link(site.world.admin()).await;
     look.at(&browser, &site, "signin-link", link.strip_prefix(&site.url).expect("a link to this console"));
-    look.at(&browser, &site, "signed-out", "/secrets");
+    look.answered(&browser, &site, "signed-out", "/secrets", 401);
     site.sign_in(&browser, site.world.admin()).await;
     for page in ["secrets", "environments", "sessions", "rollouts", "audit", "members", "preview"] {
         look.at(&browser, &site, &format!("empty-{page}"), &format!("/{page}"));
     }
-    look.at(&browser, &site, "not-found", "/nothing/here");
+    look.answered(&browser, &site, "not-found", "/nothing/here", 404);
     look.end("new");
 }
 
@@ -135,7 +143,7 @@ async fn pages_of_an_organization_at_work() {
     look.at(&browser, &site, "rollouts", "/rollouts");
     look.at(&browser, &site, "rollout", &format!("/rollouts/{}", at_work.rollout));
     look.at(&browser, &site, "preview", "/preview");
-    look.at(&browser, &site, "forbidden", "/members");
+    look.answered(&browser, &site, "forbidden", "/members", 403);
     let browser = site.browser_of(site.world.admin()).await;
     look.at(&browser, &site, "audit", "/audit");
     look.at(&browser, &site, "members", "/members");
@@ -157,31 +165,41 @@ async fn furnish(world: &World) -> AtWork {
     let bob = world.person("bob", Role::Member).await;
     world.person("ci", Role::Orchestrator).await;
     world.invite("charlotte-the-newcomer", Role::Member).await;
-    let add = async |by: &Api, name: &str, visibility: Visibility, description: &str, off: bool, delivery: v1::Delivery| {
-        let request = v1::CreateSecretRequest {
-            name: name.into(),
-            visibility: visibility.into(),
-            value: Some(plain(format!("a long enough value of {name}").as_bytes())),
-            description: description.into(),
-            no_auto_install: off,
-            delivery: delivery.into(),
-            ..Default::default()
+    let add =
+        async |by: &Api, name: &str, visibility: Visibility, description: &str, off: bool, delivery: v1::Delivery| {
+            let request = v1::CreateSecretRequest {
+                name: name.into(),
+                visibility: visibility.into(),
+                value: Some(plain(format!("a long enough value of {name}").as_bytes())),
+                description: description.into(),
+                no_auto_install: off,
+                delivery: delivery.into(),
+                ..Default::default()
+            };
+            by.secrets().create_secret(request).await.expect("it is stored").into_inner().secret.expect("a secret")
         };
-        by.secrets().create_secret(request).await.expect("it is stored").into_inner().secret.expect("a secret")
-    };
     use Visibility::{Private, Shared};
     let (env, file) = (v1::Delivery::Env, v1::Delivery::File);
     add(world.admin(), "openai-api-key", Shared, "Team account, billed to platform", false, env).await;
     let secret = add(&alice, "openai-api-key", Private, "My own key, for experiments", false, env).await;
     add(world.admin(), "pagerduty.token", Shared, "", false, env).await;
-    let leaked = add(&alice, "db_url", Shared, "Read replica. Ask the platform team before you change it: twelve services use it.", false, env).await;
+    let leaked = add(
+        &alice,
+        "db_url",
+        Shared,
+        "Read replica. Ask the platform team before you change it: twelve services use it.",
+        false,
+        env,
+    )
+    .await;
     add(&alice, "deploy-key", Private, "", true, file).await;
     add(&bob, "tls-client-cert", Shared, "For the staging gateway", false, file).await;
     add(&alice, "npm_token", Private, "", false, env).await;
     let long = add(&alice, &"Long.name-".repeat(12), Private, &"no end of words ".repeat(60), false, env).await;
 
     for (n, set) in [("1", "development"), ("2", "production"), ("3", "production")] {
-        let variable = |variable: &str, value: &str| v1::EnvironmentVariable { variable: variable.into(), value: value.into() };
+        let variable =
+            |variable: &str, value: &str| v1::EnvironmentVariable { variable: variable.into(), value: value.into() };
         let request = v1::UpdateEnvironmentRequest {
             name: "default".into(),
             set: vec![variable("NODE_ENV", set), variable("LOG_LEVEL", "info"), variable("RELEASE", n)],
@@ -189,7 +207,11 @@ async fn furnish(world: &World) -> AtWork {
         };
         world.admin().environments().update_environment(request).await.expect("the admin sets");
     }
-    let request = v1::CreateEnvironmentRequest { name: "gpu-large".into(), description: "For training runs".into(), ..Default::default() };
+    let request = v1::CreateEnvironmentRequest {
+        name: "gpu-large".into(),
+        description: "For training runs".into(),
+        ..Default::default()
+    };
     world.admin().environments().create_environment(request).await.expect("the admin makes one");
 
     let mut agents = Vec::new();

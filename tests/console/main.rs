@@ -16,6 +16,7 @@ mod npm; // what comes from npm
 mod provider; // who signs people in
 mod signin; // ways in and out
 mod site; // a world with a console
+mod usable; // by keyboard, without JavaScript, while one types
 
 use serde_json::json;
 
@@ -35,7 +36,10 @@ fn the_harness_sees_what_is_there() {
         assert!(serious.iter().any(|v| v.contains(rule)), "{rule} is not among {serious:?}");
     }
     let complaints = browser.complaints().join("\n");
-    assert!(complaints.contains("nothing is not defined") && complaints.contains("ERR_NAME_NOT_RESOLVED"), "{complaints}");
+    assert!(
+        complaints.contains("nothing is not defined") && complaints.contains("ERR_NAME_NOT_RESOLVED"),
+        "{complaints}"
+    );
     browser.javascript(false);
     browser.open("data:text/html,<p>no</p><script>document.querySelector('p').textContent = 'yes'</script>");
     assert_eq!(browser.text("p"), "no");

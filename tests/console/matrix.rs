@@ -51,6 +51,7 @@ const ROWS: &[Row] = {
         ("GET", "/secrets", Nothing, "uaaaauu", &[]),
         ("GET", "/secrets/new", Nothing, "uaaaauu", &[]),
         ("POST", "/secrets/new", Nothing, "uaaaauu", &[("name", "UNIQUE"), ("value", "v"), ("visibility", "private")]),
+        ("POST", "/secrets/check", Nothing, "uaaaauu", &[("name", "UNIQUE"), ("visibility", "private")]),
         ("GET", "/secrets/{id}", Alices, "ua...uu", &[]),
         ("GET", "/secrets/{id}", AlicesShared, "uaaa.uu", &[]),
         ("GET", "/secrets/{id}", Deleted, "u....uu", &[]),
@@ -159,7 +160,8 @@ fn every_route_has_a_row() {
         }
     }
     assert!(routes.len() > 10, "{routes:?}");
-    let rows: BTreeSet<_> = ROWS.iter().map(|(method, route, ..)| ((*method).to_owned(), (*route).to_owned())).collect();
+    let rows: BTreeSet<_> =
+        ROWS.iter().map(|(method, route, ..)| ((*method).to_owned(), (*route).to_owned())).collect();
     let missing: Vec<_> = routes.difference(&rows).collect();
     assert!(missing.is_empty(), "no row: {missing:?}");
     let gone: Vec<_> = rows.difference(&routes).collect();
@@ -217,14 +219,21 @@ async fn cell<'a>(
             alice.secrets().delete_secret(request).await.expect("alice deletes");
             (target, version) = (made.id, made.version);
         }
-        On::Absent => target = "a".repeat(26),
+        On::Absent => (target, version) = ("a".repeat(26), "b".repeat(26)),
         On::Session => target = world.session("alice", "default").await.session.expect("a session").id,
         On::Rollout => {
             let made = secret(Visibility::Private).await;
-            let reach =
-                v1::create_rollout_request::Reach::Secret(v1::SecretRef { id: made.id, ..Default::default() });
+            let reach = v1::create_rollout_request::Reach::Secret(v1::SecretRef { id: made.id, ..Default::default() });
             let request = v1::CreateRolloutRequest { reach: Some(reach), options: None };
-            target = alice.rollouts().create_rollout(request).await.expect("alice pushes").into_inner().rollout.expect("one").id;
+            target = alice
+                .rollouts()
+                .create_rollout(request)
+                .await
+                .expect("alice pushes")
+                .into_inner()
+                .rollout
+                .expect("one")
+                .id;
         }
         On::Environment => {
             let request = v1::CreateEnvironmentRequest { name: unique.clone(), ..Default::default() };
@@ -237,8 +246,6 @@ async fn cell<'a>(
         .iter()
         .map(|(name, value)| (*name, if *value == "UNIQUE" { leak(unique.clone()) } else { *value }))
         .collect();
-    if !version.is_empty() {
-        all.push(("version", leak(version)));
-    }
+    all.push(("version", leak(version)));
     (route.replace("{id}", &target).replace("{name}", &target), all)
 }

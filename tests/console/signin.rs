@@ -15,9 +15,13 @@ fn by_provider(site: &Site, browser: &Browser, who: &str) {
     browser.fill("[name=login]", who);
     browser.fill("[name=password]", "any will do");
     browser.click("button[type=submit]");
-    browser.wait_for("location.hostname == '127.0.0.1' && !document.querySelector('[name=login]') && document.querySelector('form')");
+    browser.wait_for(
+        "location.hostname == '127.0.0.1' && !document.querySelector('[name=login]') && document.querySelector('form')",
+    );
     browser.click("button[type=submit]");
-    browser.wait_for("document.readyState == 'complete' && location.hostname == 'localhost' && document.querySelector('main h1')");
+    browser.wait_for(
+        "document.readyState == 'complete' && location.hostname == 'localhost' && document.querySelector('main h1')",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

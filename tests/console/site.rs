@@ -119,8 +119,7 @@ pub struct Visitor {
 
 impl Visitor {
     pub fn get(&self, path: &str) -> Answer {
-        let headers =
-            [("Cookie", &*self.cookie), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate")];
+        let headers = [("Cookie", &*self.cookie), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate")];
         self.peer.ask("GET", path, &headers, b"")
     }
 
