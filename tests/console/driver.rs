@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ pub struct Browser {
     _printed: BufReader<ChildStdout>,
     peer: Peer,
     session: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// The screens that pages are looked at on.
@@ -60,7 +60,9 @@ impl Browser {
                 break port.trim_end_matches('.').to_owned();
             }
         };
+        let profile = format!("--user-data-dir={}", home.path().join("profile").display());
         let mut arguments = vec![
+            &*profile,
             "--headless",
             "--hide-scrollbars",
             "--disable-gpu",
@@ -80,7 +82,7 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
         }}});
         let peer = Peer::plain(&format!("127.0.0.1:{port}"));
-        let mut browser = Self { driver, _printed: printed, peer, session: String::new(), _home: home };
+        let mut browser = Self { driver, _printed: printed, peer, session: String::new(), home };
         let made = browser.request("POST", "/session", &capabilities).expect("a browser session");
         browser.session = format!("/session/{}", made["sessionId"].as_str().expect("its id"));
         browser.look_at(Screen::Desktop);
@@ -281,6 +283,39 @@ impl Browser {
     }
 }
 
+impl Browser {
+    /// Ends it, and tells in which of the files that it leaves behind (history, form data, caches) a text stands.
+    pub fn ends_with(&mut self, text: &str) -> Vec<PathBuf> {
+        self.end();
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let needles = [text.as_bytes(), &wide].map(memchr::memmem::Finder::new);
+        let mut found = Vec::new();
+        let mut folders = vec![self.home.path().join("profile")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a profile").flatten() {
+                let path = entry.path();
+                let kind = entry.file_type().expect("a kind");
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_file() {
+                    let bytes = fs::read(&path).unwrap_or_default();
+                    if needles.iter().any(|needle| needle.find(&bytes).is_some()) {
+                        found.push(path);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn end(&mut self) {
+        if !self.session.is_empty() {
+            let _ = self.peer.try_to_ask("DELETE", &self.session, &[], b"");
+            self.session.clear();
+        }
+    }
+}
+
 impl Screen {
     fn size(self) -> (u64, u64) {
         match self {
@@ -292,10 +327,7 @@ impl Screen {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends its Chromium; a killed one would leave it behind.
-        if !thread::panicking() || !self.session.is_empty() {
-            let _ = self.peer.try_to_ask("DELETE", &self.session, &[], b"");
-        }
+        self.end(); // the driver ends its Chromium; a killed one would leave it behind
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }

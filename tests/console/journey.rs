@@ -42,7 +42,7 @@ fn listed(browser: &Browser) -> Vec<String> {
 async fn what_the_page_said_is_what_the_next_session_gets() {
     let site = Site::new().await;
     let (alice, bob) = (site.world.person("alice", Role::Member).await, site.world.person("bob", Role::Member).await);
-    let browser = site.browser_of(&alice).await;
+    let mut browser = site.browser_of(&alice).await;
     assert!(browser.has(".empty"), "a new organization's first page leads on");
 
     let key = "-----BEGIN KEY-----\nthe first value of alice's\n\ttwo lines and a tab: \u{2713} 'quotes' \"too\" $HOME `x`\n-----END KEY-----\n";
@@ -114,6 +114,13 @@ async fn what_the_page_said_is_what_the_next_session_gets() {
     assert_eq!(listed(&browser), ["db_url", "pagerduty.token"]);
     assert_eq!(boots_with(&site.world, "alice").await, variables(&[of_alice[0], of_alice[2]]));
     assert_eq!(browser.complaints(), Vec::<String>::new());
+    let values = ["the first value", "rotated by alice", "a value for all", "postgres://somewhere"];
+    let log = std::fs::read_to_string(&site.world.log).expect("a log");
+    assert!(log.contains("/secrets/new") || log.contains("listening"), "nothing is logged at all");
+    assert_eq!(values.iter().filter(|value| log.contains(**value)).count(), 0);
+    let left: Vec<_> = values.iter().flat_map(|value| browser.ends_with(value)).collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "the browser kept a value");
+    assert!(!browser.ends_with("/secrets/new").is_empty(), "it kept nothing at all");
     assert_eq!(other.complaints().iter().filter(|c| !c.contains("404")).count(), 0);
 }
 

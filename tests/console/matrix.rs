@@ -118,6 +118,7 @@ async fn every_route_by_every_kind_of_visitor() {
                 _ => standing[n].clone(),
             };
             let answer = send(&visitor, method, &path, &fields);
+            wrong.extend(lacks(&answer).map(|what| format!("{method} {route}, {}: {what}", answer.status)));
             let found = match answer.status {
                 200 | 303 => 'a',
                 401 => 'u',
@@ -166,6 +167,26 @@ fn every_route_has_a_row() {
     assert!(missing.is_empty(), "no row: {missing:?}");
     let gone: Vec<_> = rows.difference(&routes).collect();
     assert!(gone.is_empty(), "no route: {gone:?}");
+}
+
+/// What every answer says to browsers, and this one does not.
+fn lacks(answer: &Answer) -> impl Iterator<Item = String> {
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                  form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    [
+        ("content-security-policy", policy),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("cache-control", "no-store"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ]
+    .into_iter()
+    .filter(|(name, expected)| answer.header(name) != Some(expected))
+    .map(|(name, _)| format!("{name} is {:?}", answer.header(name)))
+    .collect::<Vec<_>>()
+    .into_iter()
 }
 
 fn send(visitor: &Visitor, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
