@@ -28,8 +28,10 @@ mod form;
 mod headers;
 mod listen;
 mod live;
+mod oidc;
 mod page;
 mod parts;
+mod provider;
 mod secret;
 mod secrets;
 mod session;
@@ -45,6 +47,7 @@ use axum::{
     routing::{get, post},
 };
 pub use listen::{Certificate, Listen, serve};
+pub use oidc::{Oidc, OidcArgs};
 
 use super::grpc::{App, AuditCalls, EnvironmentCalls, FleetCalls, RolloutCalls, SecretCalls, SessionCalls, UserCalls};
 
@@ -58,12 +61,13 @@ pub struct Console {
     rollouts: RolloutCalls,
     audit: AuditCalls,
     users: UserCalls,
+    oidc: Option<Oidc>,
     /// Sign-ins that failed.
     failures: throttle::Throttle,
 }
 
 impl Console {
-    fn new(app: Arc<App>) -> Arc<Self> {
+    fn new(app: Arc<App>, oidc: Option<Oidc>) -> Arc<Self> {
         Arc::new(Self {
             secrets: SecretCalls(app.clone()),
             environments: EnvironmentCalls(app.clone()),
@@ -73,6 +77,7 @@ impl Console {
             audit: AuditCalls(app.clone()),
             users: UserCalls(app.clone()),
             failures: throttle::Throttle::default(),
+            oidc,
             app,
         })
     }
@@ -82,6 +87,8 @@ fn routes(console: Arc<Console>) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/secrets") }))
         .route("/signin", get(signin::page).post(signin::by_link))
+        .route("/signin/oidc", get(oidc::start))
+        .route("/signin/callback", get(oidc::callback))
         .route("/signout", post(signin::out))
         .route("/signout-everywhere", post(signin::out_everywhere))
         .route("/secrets", get(secrets::list))

@@ -294,7 +294,11 @@ impl Edge {
         let (tcp, session) = tls.get_mut();
         let certificate =
             session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(leaf.clone().into_owned()));
-        let speaks = if session.alpn_protocol() == Some(tls::HTTP_1) { Speaks::Http1 } else { Speaks::Http2 };
+        let speaks = match session.alpn_protocol() {
+            Some(tls::HTTP_1) => Speaks::Http1,
+            None if !self.limits.certificates => Speaks::Http1, // what ALPN's absence has always meant, where ours do not call
+            _ => Speaks::Http2,
+        };
         if certificate.is_none() && self.limits.certificates {
             tcp.allow(self.limits.anonymous_bytes);
             if slot.take_anonymous().is_err() {
