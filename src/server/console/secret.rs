@@ -50,6 +50,7 @@ async fn shown(
     let body = html! {
         (up("/secrets", "Secrets"))
         (heading(&secret.name, html! { "Exported as " code { "$" (secret.variable) } (precedence(&secret)) }, ""))
+        @if !secret.description.is_empty() { p.description { (secret.description) } }
         @if leaks.iter().any(|leak| leak.current) {
             (notice(Tone::Warn, html! {
                 p { strong { "This value was printed in a session." } " It was masked there, but may stand unmasked elsewhere." }
@@ -96,7 +97,6 @@ fn facts(visitor: &Visitor, secret: &v1::Secret, receipts: &v1::Receipts) -> Mar
             div { dt { "In live sessions" } dd { (count(receipts.on_current.into(), "session")) } }
             div { dt { "Masked in logs" } dd { (strength) } }
             div { dt { "Created" } dd { (when(secret.created_at.as_ref())) " by " (person(&secret.created_by)) } }
-            @if !secret.description.is_empty() { div { dt { "Description" } dd { (secret.description) } } }
         }
     }
 }
@@ -366,7 +366,7 @@ pub async fn ask_delete(
                 @if holders.is_empty() {
                     p { strong { "Running sessions: " } "none has it." }
                 } @else {
-                    p { strong { (count(holders.len() as u64, "running session")) } " got it, and keeps what it has until it ends:" }
+                    p { strong { (count(holders.len() as u64, "running session")) } " got it, and "  (if holders.len() == 1 { "keeps" } else { "keep" }) " it until the end:" }
                     ul.plain { @for holder in &holders { li { (session_link(&holder.session, &holder.user)) } } }
                 }
                 p { "The key itself goes on working where it was issued until you revoke it there." }
