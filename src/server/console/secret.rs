@@ -13,7 +13,7 @@ use super::{
     Console,
     form::Change,
     page::{Failure, Section, page, sentence},
-    parts::{Tone, badge, count, csrf, heading, notice, up, when},
+    parts::{Tone, badge, count, csrf, heading, notice, person, up, when},
     secrets::{may_change, precedence, switch, value, visibility_badge},
     session::{self, Visitor},
 };
@@ -99,11 +99,6 @@ fn facts(visitor: &Visitor, secret: &v1::Secret, receipts: &v1::Receipts) -> Mar
             @if !secret.description.is_empty() { div { dt { "Description" } dd { (secret.description) } } }
         }
     }
-}
-
-/// `user/alice`, as people call her.
-fn person(actor: &str) -> &str {
-    actor.strip_prefix("user/").unwrap_or(actor)
 }
 
 fn new_value(visitor: &Visitor, secret: &v1::Secret, problem: Option<&Failure>) -> Markup {
