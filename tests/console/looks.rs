@@ -103,7 +103,7 @@ fn look() -> Look {
 /// What a new organization sees, and whoever is not in.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_a_new_organization() {
-    let site = Site::new().await;
+    let site = Site::with_provider(&[]).await;
     let mut look = look();
     let browser = site.browser();
     look.at(&browser, &site, "signin", "/signin");
