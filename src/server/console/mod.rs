@@ -16,7 +16,8 @@
 //! | `GET /signin/oidc`, `GET /signin/callback` | sign in by OpenID Connect | anybody |
 //! | `POST /signout`, `POST /signout-everywhere` | | members |
 //! | `GET /secrets`, `GET, POST /secrets/new`, `POST /secrets/check` | the list, a new one | members |
-//! | `GET /secrets/{id}`, `POST /secrets/{id}/value`, `/auto-install`, `/push`, `GET, POST /secrets/{id}/delete` | one secret | whoever may see or change it |
+//! | `GET /secrets/{id}`, `/secrets/{id}/deliveries` | one secret | whoever may see it |
+//! | `POST /secrets/{id}/value`, `/auto-install`, `/push`, `GET, POST /secrets/{id}/delete` | | whoever may change it |
 //! | `GET /static/NAME` | style, script, icon | anybody |
 //!
 //! What changes something is a `POST` whose handler takes a [`Change`](form::Change), which exists only if the request came from a
@@ -95,6 +96,7 @@ fn routes(console: Arc<Console>) -> Router {
         .route("/secrets/new", get(secrets::new).post(secrets::create))
         .route("/secrets/check", post(secrets::check))
         .route("/secrets/{id}", get(secret::show))
+        .route("/secrets/{id}/deliveries", get(secret::delivered))
         .route("/secrets/{id}/value", post(secret::save))
         .route("/secrets/{id}/auto-install", post(secret::auto_install))
         .route("/secrets/{id}/push", post(secret::push))

@@ -336,7 +336,7 @@ async fn sign_in(
         tx.open_console_session(&org, &user, SignedInBy::Oidc)
     });
     opened.await.map_err(|error| match error {
-        Error::Unauthenticated(_) | Error::Precondition(_) | Error::Exists(_) => {
+        Error::Unauthenticated(_) | Error::Precondition(_) | Error::Invalid(_) => {
             No { told: page::sentence(&error.to_string()), logged: error.to_string() }
         }
         error => No::new("That went wrong on our side; the server's log has the cause.", error),

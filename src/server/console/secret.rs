@@ -11,15 +11,18 @@ use maud::{Markup, html};
 
 use super::{
     Console,
-    form::Change,
+    form::{Change, Query},
     page::{Failure, Section, page, sentence},
-    parts::{Tone, badge, count, csrf, heading, notice, up, when},
+    parts::{Tone, badge, count, csrf, heading, more, notice, up, url, when},
     secrets::{may_change, precedence, switch, value, visibility_badge},
     session::{self, Visitor},
 };
 use crate::wire::v1::{
     self, create_rollout_request::Reach, rollout_service_server::RolloutService, secret_service_server::SecretService,
 };
+
+/// Deliveries on a secret's own page.
+const NEWEST: usize = 20;
 
 pub async fn show(
     State(console): State<Arc<Console>>,
@@ -61,7 +64,17 @@ async fn shown(
         @if mine { (new_value(visitor, &secret, problem)) }
         (running(visitor, &secret, &receipts, found.versions.len(), mine))
         @if !leaks.is_empty() { (leaked(&leaks)) }
-        (deliveries(&secret, &found.deliveries))
+        section {
+            h2 { "Deliveries" }
+            @if found.deliveries.is_empty() {
+                p.none { "No session has been given it yet. The next one in scope gets it at boot." }
+            } @else {
+                (deliveries(&secret.version, &found.deliveries[..found.deliveries.len().min(NEWEST)]))
+                @if found.deliveries.len() > NEWEST {
+                    (more(Some(&format!("/secrets/{}/deliveries", secret.id))))
+                }
+            }
+        }
         (versions(&found.versions))
         @if mine {
             section {
@@ -196,40 +209,56 @@ fn leaked(leaks: &[v1::SecretLeak]) -> Markup {
     }
 }
 
-fn deliveries(secret: &v1::Secret, deliveries: &[v1::Delivered]) -> Markup {
+fn deliveries(current: &str, deliveries: &[v1::Delivered]) -> Markup {
     html! {
-        section {
-            h2 { "Deliveries" }
-            @if deliveries.is_empty() {
-                p.none { "No session has been given it yet. The next one in scope gets it at boot." }
-            } @else {
-                table.list {
-                    thead {
-                        tr {
-                            th scope="col" { "Session" } th scope="col" { "Environment" } th scope="col" { "Version" }
-                            th scope="col" { "Delivered" } th scope="col" { "In place" } th scope="col" { "State" }
+        table.list {
+            thead {
+                tr {
+                    th scope="col" { "Session" } th scope="col" { "Environment" } th scope="col" { "Version" }
+                    th scope="col" { "Delivered" } th scope="col" { "In place" } th scope="col" { "State" }
+                }
+            }
+            tbody {
+                @for delivered in deliveries {
+                    tr {
+                        th scope="row" { (session_link(&delivered.session, &delivered.user)) }
+                        td data-label="Environment" { span { (delivered.environment) } }
+                        td data-label="Version" { (version(&delivered.version, delivered.version == current)) }
+                        td data-label="Delivered" { (when(delivered.delivered_at.as_ref())) }
+                        td data-label="In place" {
+                            @if delivered.in_files { span { "yes" } }
+                            @else if delivered.installed_at.is_some() { span { "was" } }
+                            @else { span.none { "not acknowledged" } }
                         }
-                    }
-                    tbody {
-                        @for delivered in deliveries {
-                            tr {
-                                th scope="row" { (session_link(&delivered.session, &delivered.user)) }
-                                td data-label="Environment" { span { (delivered.environment) } }
-                                td data-label="Version" { (version(&delivered.version, delivered.version == secret.version)) }
-                                td data-label="Delivered" { (when(delivered.delivered_at.as_ref())) }
-                                td data-label="In place" {
-                                    @if delivered.in_files { span { "yes" } }
-                                    @else if delivered.installed_at.is_some() { span { "was" } }
-                                    @else { span.none { "not acknowledged" } }
-                                }
-                                td data-label="State" { @if delivered.live { (badge(Tone::Good, "live")) } @else { (badge(Tone::Plain, "ended")) } }
-                            }
-                        }
+                        td data-label="State" { @if delivered.live { (badge(Tone::Good, "live")) } @else { (badge(Tone::Plain, "ended")) } }
                     }
                 }
             }
         }
     }
+}
+
+/// All of them, a page at a time.
+pub async fn delivered(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(query): Query,
+) -> Result<Response, Failure> {
+    let request = v1::GetSecretRequest { r#ref: by_id(&id) };
+    let secret = console.secrets.get_secret(visitor.ask(request)).await?.into_inner().secret.unwrap_or_default();
+    let page_token = query.text("page").to_owned();
+    let request = v1::ListDeliveriesRequest { r#ref: by_id(&id), page_token, ..Default::default() };
+    let found = console.secrets.list_deliveries(visitor.ask(request)).await?.into_inner();
+    let next = format!("/secrets/{}/deliveries?page={}", secret.id, url(&found.next_page_token));
+    let title = format!("Deliveries of {}", secret.name);
+    let body = html! {
+        (up(&format!("/secrets/{}", secret.id), &secret.name))
+        (heading(&title, "Which session was given which version, newest first.", ""))
+        (deliveries(&found.version, &found.deliveries))
+        (more(Some(next.as_str()).filter(|_| !found.next_page_token.is_empty())))
+    };
+    Ok(page(&visitor, Section::Secrets, &title, body))
 }
 
 pub fn session_link(session: &str, user: &str) -> Markup {
