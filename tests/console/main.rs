@@ -13,8 +13,9 @@ mod journey; // from a page to a shell
 mod looks; // pictures, weights, accessibility of every page
 mod matrix; // every route by every kind of visitor
 mod npm; // what comes from npm
+mod oidc; // signing in by a provider
 mod provider; // who signs people in
-mod signin; // ways in and out
+mod signin; // by link; the ends of sessions
 mod site; // a world with a console
 mod usable; // by keyboard, without JavaScript, while one types
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use crate::npm;
@@ -15,6 +15,7 @@ pub struct Provider {
     node: Child,
     /// It ends when this does.
     _alive: ChildStdin,
+    _printed: BufReader<ChildStdout>,
 }
 
 impl Provider {
@@ -30,9 +31,10 @@ impl Provider {
             .spawn()
             .expect("node runs; tests/run installs it");
         let mut issuer = String::new();
-        BufReader::new(node.stdout.take().expect("piped")).read_line(&mut issuer).expect("its first line");
+        let mut printed = BufReader::new(node.stdout.take().expect("piped"));
+        printed.read_line(&mut issuer).expect("its first line");
         let alive = node.stdin.take().expect("piped");
-        Self { issuer: issuer.trim().to_owned(), node, _alive: alive }
+        Self { issuer: issuer.trim().to_owned(), node, _alive: alive, _printed: printed }
     }
 }
 

@@ -1,73 +1,8 @@
-//! Ways in and out: the OpenID provider, the link, and what ends a session.
+//! Ways in and out: the link, and what ends a session.
 
 use keyfob::wire::v1::{self, Role};
-use serde_json::json;
 
-use crate::{driver::Browser, site::Site};
-
-/// Signs in at the provider as whoever is typed there, and agrees to what it asks.
-fn by_provider(site: &Site, browser: &Browser, who: &str) {
-    browser.open(&format!("{}/secrets", site.url));
-    browser.press("Sign in");
-    browser.wait_for("document.querySelector('a[href=\"/signin/oidc\"], form[action=\"/signin/oidc\"] button')");
-    browser.click("a[href='/signin/oidc'], form[action='/signin/oidc'] button");
-    browser.wait_for("document.querySelector('[name=login]')");
-    browser.fill("[name=login]", who);
-    browser.fill("[name=password]", "any will do");
-    browser.click("button[type=submit]");
-    browser.wait_for(
-        "location.hostname == '127.0.0.1' && !document.querySelector('[name=login]') && document.querySelector('form')",
-    );
-    browser.click("button[type=submit]");
-    browser.wait_for(
-        "document.readyState == 'complete' && location.hostname == 'localhost' && document.querySelector('main h1')",
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn by_the_provider() {
-    let site = Site::with_provider().await;
-    site.world.person("alice", Role::Member).await;
-    let browser = site.browser();
-    by_provider(&site, &browser, "alice");
-    browser.wait_for_path("/secrets");
-    assert_eq!(browser.text(".account .who"), "alice");
-
-    let cookies = browser.cookies();
-    let cookie = cookies.iter().find(|c| c["name"] == "__Host-keyfob").unwrap_or_else(|| panic!("{cookies:?}"));
-    assert_eq!(
-        (&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"], &cookie["path"]),
-        (&json!(true), &json!(true), &json!("Strict"), &json!("/"))
-    );
-    assert_eq!(browser.run("return document.cookie", &json!([])), "");
-
-    browser.click(".account summary");
-    browser.press("Sign out");
-    browser.wait_for_path("/signin");
-    browser.open(&format!("{}/secrets", site.url));
-    assert!(!browser.has(".account"));
-}
-
-/// Whom the provider knows and the organization does not.
-#[tokio::test(flavor = "multi_thread")]
-async fn strangers_by_the_provider() {
-    let site = Site::with_provider().await;
-    for who in ["mallory", "nameless", "hostile"] {
-        let browser = site.browser();
-        by_provider(&site, &browser, who);
-        assert!(!browser.has(".account"), "{who} is in");
-        assert!(browser.has("[role=alert]"), "{who} is told nothing: {}", browser.text("main"));
-        assert!(browser.run("return document.title", &json!([])) != "pwned");
-        assert!(!browser.has("main script"));
-    }
-    // An answer that nobody asked for.
-    for query in ["", "?code=x", "?code=x&state=y", "?error=access_denied&state=y&error_description=%3Cscript%3E"] {
-        let answer = site.nobody().get(&format!("/signin/callback{query}"));
-        assert!((400..500).contains(&answer.status), "{query}: {}", answer.status);
-        assert!(answer.header("set-cookie").is_none_or(|c| !c.starts_with("__Host-keyfob=")));
-        assert!(!answer.text().contains("<script>"));
-    }
-}
+use crate::site::Site;
 
 /// Once, by whoever presses the button, and not by what only looks.
 #[tokio::test(flavor = "multi_thread")]

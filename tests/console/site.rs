@@ -23,24 +23,21 @@ pub struct Site {
 
 impl Site {
     pub async fn new() -> Self {
-        Self::with(&[], None).await
+        Self::on(free_port(), &[], None).await
     }
 
-    /// With a provider of identities beside it.
-    pub async fn with_provider() -> Self {
+    /// With a provider of identities beside it, which says who somebody is, and with these arguments more.
+    pub async fn with_provider(more: &[&str]) -> Self {
         // The provider wants to know where people come back to before there is a console.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let provider = Provider::start(&format!("https://localhost:{port}/signin/callback"));
         let secret = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(secret.path(), CLIENT_SECRET).expect("our own file");
         let (issuer, file) = (provider.issuer.clone(), secret.path().to_str().expect("UTF-8").to_owned());
-        let arguments = ["--oidc-issuer", &issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", &file];
+        let mut arguments = vec!["--oidc-issuer", &issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", &file];
+        arguments.extend(["--oidc-user-claim", "preferred_username"]);
+        arguments.extend(more);
         Self::on(port, &arguments, Some(provider)).await
-    }
-
-    async fn with(arguments: &[&str], provider: Option<Provider>) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        Self::on(port, arguments, provider).await
     }
 
     async fn on(port: u16, arguments: &[&str], provider: Option<Provider>) -> Self {
@@ -106,6 +103,11 @@ impl Site {
         visitor.csrf = after.split('"').next().unwrap_or_default().to_owned();
         visitor
     }
+}
+
+/// One that nobody has now; the console's address has to be known before it listens there.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// Who asks for pages as a browser would, or on purpose not quite so.

@@ -12,6 +12,8 @@ const accounts = {
   alice: { preferred_username: 'alice', role: 'member' },
   bob: { preferred_username: 'bob', role: 'member' },
   root: { preferred_username: 'root', role: 'admin' },
+  carol: { preferred_username: 'carol', role: 'member' },
+  dave: { preferred_username: 'dave', role: 'emperor' },
   // Nobody of the organization.
   mallory: { preferred_username: 'mallory', role: 'admin' },
   // No name at all.
