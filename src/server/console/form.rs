@@ -39,8 +39,13 @@ impl Fields {
 
     /// A field's text; empty where it is not there, or is no text.
     pub fn text(&self, name: &str) -> &str {
+        self.text_of(name).unwrap_or_default()
+    }
+
+    /// A field's text, where it is there and is text.
+    pub fn text_of(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(other, _)| other == name);
-        found.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+        found.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -50,13 +55,6 @@ impl Fields {
     /// Whether a box is ticked.
     pub fn is_on(&self, name: &str) -> bool {
         self.text(name) == "on"
-    }
-
-    /// All fields whose name begins so, with the rest of their names.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0
-            .iter()
-            .filter_map(move |(name, bytes)| Some((name.strip_prefix(prefix)?, std::str::from_utf8(bytes).ok()?)))
     }
 
     /// A value, as its owner pasted it: browsers send every line end of a text as CR LF.

@@ -15,6 +15,7 @@ for (const form of document.querySelectorAll("form[data-live]")) {
     const part = page.getElementById(form.dataset.live);
     if (!part || number !== asked) return;
     document.getElementById(form.dataset.live).replaceWith(part);
+    if (part.dataset.events) follow(part);
     history.replaceState(null, "", url);
   };
   let pause;
@@ -28,16 +29,23 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   });
 }
 
-// Parts that the server keeps up to date.
-for (const part of document.querySelectorAll("[data-events]")) {
+// Parts that the server keeps up to date. What is focused in them stays so; what a piece has for news is told by screen readers.
+function follow(part) {
   const source = new EventSource(part.dataset.events);
   source.onmessage = (event) => {
+    if (!part.isConnected) return source.close();
     const piece = new DOMParser().parseFromString(event.data, "text/html");
+    const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     part.replaceChildren(...piece.body.childNodes);
+    if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+    const news = document.getElementById(part.dataset.news);
+    const text = part.querySelector("[data-news-text]")?.textContent ?? "";
+    if (news && news.textContent !== text) news.textContent = text;
   };
   source.addEventListener("end", () => source.close());
   addEventListener("pagehide", () => source.close());
 }
+for (const part of document.querySelectorAll("[data-events]")) follow(part);
 
 // A form that is told, while one types, what its name would be. Never the value: only the fields named here are sent.
 for (const form of document.querySelectorAll("form[data-check]")) {

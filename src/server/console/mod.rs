@@ -18,6 +18,13 @@
 //! | `GET /secrets`, `GET, POST /secrets/new`, `POST /secrets/check` | the list, a new one | members |
 //! | `GET /secrets/{id}`, `/secrets/{id}/deliveries` | one secret | whoever may see it |
 //! | `POST /secrets/{id}/value`, `/auto-install`, `/push`, `GET, POST /secrets/{id}/delete` | | whoever may change it |
+//! | `GET, POST /environments`, `GET /environments/{name}`, `/history`, `POST .../variables`, `/restore` | environments | members; admins change them |
+//! | `GET /sessions`, `/sessions/events` | the list, live | members see their own; admins all |
+//! | `GET /sessions/{id}`, `/events`, `POST .../end`, `/revoke`, `/push` | one session | its user; admins |
+//! | `GET /rollouts`, `/rollouts/{id}`, `/rollouts/{id}/events` | what was pushed, live | members see their own; admins all |
+//! | `GET /audit`, `POST /audit/verify`, `GET /audit/export` | the record | admins |
+//! | `GET /members`, `GET /members/member?name=`, `POST /members/invite`, `/role`, `/remove` | who is there | admins |
+//! | `GET /preview` | what the next session would get | members, for themselves; admins for others, without private secrets |
 //! | `GET /static/NAME` | style, script, icon | anybody |
 //!
 //! What changes something is a `POST` whose handler takes a [`Change`](form::Change), which exists only if the request came from a
@@ -25,17 +32,26 @@
 //! brought it, which is wiped.
 
 mod assets;
+mod audit;
+mod environment;
+mod environments;
 mod form;
 mod headers;
+mod history;
 mod listen;
 mod live;
+mod members;
 mod oidc;
+mod one_session;
 mod page;
 mod parts;
+mod preview;
 mod provider;
+mod rollouts;
 mod secret;
 mod secrets;
 mod session;
+mod sessions;
 mod signin;
 mod throttle;
 
@@ -101,6 +117,30 @@ fn routes(console: Arc<Console>) -> Router {
         .route("/secrets/{id}/auto-install", post(secret::auto_install))
         .route("/secrets/{id}/push", post(secret::push))
         .route("/secrets/{id}/delete", get(secret::ask_delete).post(secret::delete))
+        .route("/environments", get(environments::list).post(environments::create))
+        .route("/environments/{name}", get(environment::show))
+        .route("/environments/{name}/variables", post(environment::save))
+        .route("/environments/{name}/history", get(history::show))
+        .route("/environments/{name}/restore", post(history::restore))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/events", get(sessions::events))
+        .route("/sessions/{id}", get(one_session::show))
+        .route("/sessions/{id}/events", get(one_session::events))
+        .route("/sessions/{id}/end", post(one_session::end))
+        .route("/sessions/{id}/revoke", post(one_session::revoke))
+        .route("/sessions/{id}/push", post(one_session::push))
+        .route("/rollouts", get(rollouts::list))
+        .route("/rollouts/{id}", get(rollouts::show))
+        .route("/rollouts/{id}/events", get(rollouts::events))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", post(audit::verify))
+        .route("/audit/export", get(audit::export))
+        .route("/members", get(members::list))
+        .route("/members/member", get(members::show))
+        .route("/members/invite", post(members::invite))
+        .route("/members/role", post(members::role))
+        .route("/members/remove", post(members::remove))
+        .route("/preview", get(preview::show))
         .route("/static/{name}", get(assets::get))
         .fallback(|| async { page::Failure::not_found() })
         .layer(from_fn_with_state(console.clone(), session::guard))

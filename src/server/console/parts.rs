@@ -110,6 +110,11 @@ pub fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{many}")
 }
 
+/// `user/alice`, as people call her.
+pub fn person(actor: &str) -> &str {
+    actor.strip_prefix("user/").unwrap_or(actor)
+}
+
 /// A text as a part of a URL's query or path.
 pub fn url(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

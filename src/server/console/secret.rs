@@ -13,7 +13,7 @@ use super::{
     Console,
     form::{Change, Query},
     page::{Failure, Section, page, sentence},
-    parts::{Tone, badge, count, csrf, heading, more, notice, up, url, when},
+    parts::{Tone, badge, count, csrf, heading, more, notice, person, up, url, when},
     secrets::{may_change, precedence, switch, value, visibility_badge},
     session::{self, Visitor},
 };
@@ -112,11 +112,6 @@ fn facts(visitor: &Visitor, secret: &v1::Secret, receipts: &v1::Receipts) -> Mar
             div { dt { "Created" } dd { (when(secret.created_at.as_ref())) " by " (person(&secret.created_by)) } }
         }
     }
-}
-
-/// `user/alice`, as people call her.
-fn person(actor: &str) -> &str {
-    actor.strip_prefix("user/").unwrap_or(actor)
 }
 
 fn new_value(visitor: &Visitor, secret: &v1::Secret, problem: Option<&Failure>) -> Markup {

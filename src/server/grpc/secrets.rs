@@ -316,6 +316,7 @@ impl SecretService for SecretCalls {
                     installed: item.left_out.is_none(),
                     left_out_reason: item.left_out.unwrap_or_default(),
                     delivery: v1::Delivery::from(item.delivery).into(),
+                    secret: item.secret.map(|id| id.to_string()).unwrap_or_default(),
                 });
                 Ok(v1::PreviewBundleResponse { items: items.collect(), private_hidden, environment_version: version })
             })
