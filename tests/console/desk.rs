@@ -17,17 +17,17 @@ async fn environments() {
         let join = site.world.session("", "default").await.join;
         AgentRun::start(&join, &["--once"]).succeed().environ()
     };
-    for (variable, value) in [("NODE_ENV", "development"), ("LOG_LEVEL", "debug 'quoted' <b>")] {
+    for (version, variable, value) in [(2, "NODE_ENV", "development"), (3, "LOG_LEVEL", "debug 'quoted' <b>")] {
         browser.open(&format!("{}/environments/default", site.url));
         browser.fill("[name='new.1']", variable);
         browser.fill("[name='value.1']", value);
-        browser.click("form.variables button.primary");
-        browser.wait_for("document.querySelector('[role=status]')");
+        browser.follow(&format!("Save as version {version}"));
+        assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     }
     browser.fill("[name='set.NODE_ENV']", "production");
     browser.click("[name='remove.LOG_LEVEL']");
-    browser.click("form.variables button.primary");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Save as version 4");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     assert_eq!(boots_with().await.get("NODE_ENV").map(Vec::as_slice), Some(&b"production"[..]));
 
     browser.open(&format!("{}/environments/default/history?from=3&to=4", site.url));
@@ -36,8 +36,8 @@ async fn environments() {
         assert!(difference.contains(part), "{part} is not in {difference}");
     }
     browser.open(&format!("{}/environments/default/history?from=4&to=3", site.url));
-    browser.press("Restore version 3");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Restore version 3");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     let environ = boots_with().await;
     assert_eq!(environ.get("NODE_ENV").map(Vec::as_slice), Some(&b"development"[..]));
     assert_eq!(environ.get("LOG_LEVEL").map(Vec::as_slice), Some(&b"debug 'quoted' <b>"[..]));
@@ -70,8 +70,8 @@ async fn sessions() {
     browser.open(&format!("{}/sessions/{id}", site.url));
     assert!(browser.text("main").contains("$API_KEY"), "{}", browser.text("main"));
     assert!(!browser.html().contains("a value of alice"));
-    browser.press("End session");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("End session");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     let get = v1::GetSessionRequest { id };
     let session = alice.sessions().get_session(get).await.expect("it is hers").into_inner().session.expect("a session");
     assert_eq!(session.state(), v1::SessionState::Ended);
@@ -105,14 +105,14 @@ async fn members() {
 
     browser.open(&format!("{}/members/member?name=carol", site.url));
     browser.click("[name=role][value=admin]");
-    browser.press("Save role");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Save role");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     hers.open(&format!("{}/members", site.url));
     assert!(hers.text("main").contains("carol"));
 
     browser.open(&format!("{}/members/member?name=carol", site.url));
-    browser.press("Remove carol");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Remove carol");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     hers.open(&format!("{}/secrets", site.url));
     assert!(!hers.has(".account"), "out at once");
 }
