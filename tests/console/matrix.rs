@@ -111,9 +111,9 @@ const ROWS: &[Row] = {
         ("GET", "/members/member?name={name}", Member, "uffa.uu", &[]),
         ("POST", "/members/invite", Nothing, "uffaauu", &[("name", "UNIQUE"), ("role", "member")]),
         ("POST", "/members/role", Member, "uffa.uu", &[("name", "TARGET"), ("role", "member")]),
-        ("POST", "/members/role", Absent, "uff..uu", &[("name", "TARGET"), ("role", "member")]),
+        ("POST", "/members/role", Absent, "u....uu", &[("name", "TARGET"), ("role", "member")]),
         ("POST", "/members/remove", Member, "uffa.uu", &[("name", "TARGET")]),
-        ("POST", "/members/remove", Absent, "uff..uu", &[("name", "TARGET")]),
+        ("POST", "/members/remove", Absent, "u....uu", &[("name", "TARGET")]),
         ("GET", "/preview", Nothing, "uaaaauu", &[]),
         ("GET", "/preview?user=alice", Nothing, "uafa.uu", &[]),
     ]
@@ -283,7 +283,7 @@ async fn cell<'a>(
             alice.secrets().delete_secret(request).await.expect("alice deletes");
             (target, version) = (made.id, made.version);
         }
-        On::Absent => (target, version) = ("a".repeat(26), "b".repeat(26)),
+        On::Absent => (target, version) = ("a".repeat(26), "1".into()),
         On::Session => target = world.session("alice", "default").await.session.expect("a session").id,
         On::Rollout => {
             let made = secret(Visibility::Private).await;
