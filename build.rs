@@ -9,11 +9,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "wire")]
 fn wire() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 10] =
-        ["enrolment", "bundle", "secrets", "environments", "sessions", "users", "audit", "agent", "fleet", "rollouts"];
+    const FILES: [&str; 11] = [
+        "enrolment",
+        "bundle",
+        "secrets",
+        "environments",
+        "sessions",
+        "users",
+        "audit",
+        "agent",
+        "fleet",
+        "rollouts",
+        "console",
+    ];
     // Messages that hold a value, a token or a join string: src/wire.rs writes their Debug by hand, which prints none of it.
     // Prost omits the derive, and the enclosing messages do not compile until that Debug exists.
-    const SECRET: [&str; 9] = [
+    const SECRET: [&str; 10] = [
         ".keyfob.v1.BundleEntry",
         ".keyfob.v1.SecretValue",
         ".keyfob.v1.SecretValue.kind",
@@ -23,6 +34,7 @@ fn wire() -> Result<(), Box<dyn std::error::Error>> {
         ".keyfob.v1.InviteUserResponse",
         ".keyfob.v1.FetchResponse",
         ".keyfob.v1.FetchNamedResponse",
+        ".keyfob.v1.CreateLinkResponse",
     ];
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;

@@ -26,6 +26,8 @@ use crate::domain::{
 
 /// What HTTP/2 is called in the handshake.
 const ALPN: &[u8] = b"h2";
+/// And HTTP/1.1, which only browsers are offered.
+pub const HTTP_1: &[u8] = b"http/1.1";
 
 /// How a client knows its server.
 #[derive(Debug, Clone)]
@@ -99,16 +101,29 @@ pub fn agent_config(own: Keyed, authorities: &[CertificateDer<'static>]) -> Resu
     config_of_server(own, authorities, false)
 }
 
+/// What the console brings to browsers. They are asked for no certificate: people sign in.
+#[cfg(feature = "server")]
+pub fn console_config(own: Keyed) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(&ANYBODY)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(own.chain, own.key)?;
+    config.alpn_protocols = vec![ALPN.to_vec(), HTTP_1.to_vec()];
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(config)
+}
+
+/// Key exchanges for clients that are not ours, too.
+const ANYBODY: [&dyn rustls::crypto::SupportedKxGroup; 3] =
+    [aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
+
 fn config_of_server(
     own: Keyed,
     authorities: &[CertificateDer<'static>],
     anonymous: bool,
 ) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(provider(&[
-        aws_lc_rs::kx_group::X25519MLKEM768,
-        aws_lc_rs::kx_group::X25519,
-        aws_lc_rs::kx_group::SECP256R1,
-    ]));
+    let provider = Arc::new(provider(&ANYBODY));
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority.clone())?;

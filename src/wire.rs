@@ -71,6 +71,7 @@ opaque! {
     v1::InviteUserResponse { user }
     v1::FetchResponse { bundle_version, sequence }
     v1::FetchNamedResponse { sequence }
+    v1::CreateLinkResponse { expires_at }
 }
 
 // === between the wire's words and the domain's

@@ -82,8 +82,16 @@ impl Keeper {
             }
         }
         match found {
-            Some((place, kept)) => (Self { next: 1 - place, ..Self::default() }, Some(kept)),
+            Some((place, kept)) => (Self::next_to(place), Some(kept)),
             None => (Self::default(), None),
+        }
+    }
+
+    fn next_to(place: usize) -> Self {
+        Self {
+            next: 1 - place,
+            #[cfg(test)]
+            shelf: None,
         }
     }
 

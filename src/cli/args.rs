@@ -66,6 +66,18 @@ pub enum Noun {
     ///
     /// The certificate itself stays valid until its end; an admin can remove the user to end it at once.
     Logout(Logout),
+    /// Open the console, this server's pages for browsers, signed in as you
+    ///
+    /// Prints a link and opens it (xdg-open). It works once, within a minute; then you are signed in for 12 hours at the most, in
+    /// that browser, and an hour after you last used it.
+    #[command(
+        after_help = "Examples:\n  keyfob console\n  keyfob console --no-browser        prints the link, for a browser elsewhere"
+    )]
+    Console {
+        /// Print the link and open nothing
+        #[arg(long)]
+        no_browser: bool,
+    },
     /// Show who you are, as the server sees it
     Whoami,
     /// Keep secrets: create, list, rotate, ...

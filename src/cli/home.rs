@@ -142,6 +142,16 @@ impl Home {
     }
 
     /// Made before a join string is spent, so that a directory that can't be used costs nothing.
+    /// A file of ours beside the login, for nobody else to read; gives where it is.
+    pub fn put(&self, name: &str, text: &[u8]) -> std::io::Result<PathBuf> {
+        let path = self.0.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => write_new(&path, text)?,
+        }
+        Ok(path)
+    }
+
     pub fn make_dir(&self) -> Done {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0).and_then(|()| fs::metadata(&self.0));
         let dir = made.map_err(|e| {

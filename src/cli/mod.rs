@@ -16,6 +16,7 @@ use clap::{Parser, error::ErrorKind};
 mod agent;
 mod args;
 mod audit;
+mod console;
 #[cfg(all(feature = "agent", feature = "server"))]
 mod demo;
 mod environment;
@@ -107,6 +108,10 @@ async fn run(noun: Noun, out: &Out) -> Done<ExitCode> {
                 Secret::Delete(args) => secret::delete(&remote, out, args).await?,
                 Secret::Import(args) => import::run(&remote, out, args).await?,
             }
+        }
+        Noun::Console { no_browser } => {
+            let home = Home::from_env()?;
+            console::open(&home, &Remote::open(&home, out).await?, out, no_browser).await?
         }
         Noun::Whoami => user::whoami(&connect(out).await?, out).await?,
         Noun::Push(args) => rollout::push(&connect(out).await?, out, args).await?,

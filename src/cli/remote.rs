@@ -13,10 +13,10 @@ use crate::{
     domain::{identity::Identity, value::Value},
     seal,
     wire::v1::{
-        self, audit_service_client::AuditServiceClient, environment_service_client::EnvironmentServiceClient,
-        fleet_service_client::FleetServiceClient, rollout_service_client::RolloutServiceClient,
-        secret_service_client::SecretServiceClient, session_service_client::SessionServiceClient,
-        user_service_client::UserServiceClient,
+        self, audit_service_client::AuditServiceClient, console_service_client::ConsoleServiceClient,
+        environment_service_client::EnvironmentServiceClient, fleet_service_client::FleetServiceClient,
+        rollout_service_client::RolloutServiceClient, secret_service_client::SecretServiceClient,
+        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
     },
 };
 
@@ -88,6 +88,10 @@ impl Remote {
 
     pub fn users(&self) -> UserServiceClient<Channel> {
         UserServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
+    }
+
+    pub fn console(&self) -> ConsoleServiceClient<Channel> {
+        ConsoleServiceClient::new(self.channel.clone())
     }
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {

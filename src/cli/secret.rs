@@ -64,6 +64,7 @@ pub async fn list(remote: &Remote, out: &Out, args: SecretList) -> Done {
             visibility: wanted(&args.visibility).into(),
             page_size: 1000,
             page_token,
+            with_use: false,
         };
         let page = remote.secrets().list_secrets(request).await?.into_inner();
         secrets.extend(page.secrets);

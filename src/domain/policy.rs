@@ -47,6 +47,10 @@ pub enum Action {
     AuditRead,
     RolloutCreate,
     RolloutRead,
+    /// A link that signs somebody in to the console.
+    ConsoleLink,
+    /// The end of a session there.
+    ConsoleSignOut,
 }
 
 impl Action {
@@ -83,6 +87,8 @@ impl Action {
             Self::AuditRead => "audit.read",
             Self::RolloutCreate => "rollout.create",
             Self::RolloutRead => "rollout.read",
+            Self::ConsoleLink => "console.link",
+            Self::ConsoleSignOut => "console.sign_out",
         }
     }
 }
@@ -316,6 +322,10 @@ fn verdict(caller: &Caller, action: Action, target: &Target) -> Verdict {
             Target::Rollout { created_by, .. } if person && *created_by == caller.identity.subject.to_string() => Allow,
             _ => Hide,
         },
+        A::ConsoleLink | A::ConsoleSignOut => match target {
+            Target::User { name } if caller.user() == Some(name) => Allow,
+            _ => Forbid("people sign themselves in to the console, and out of it; machines have none"),
+        },
     }
 }
 
@@ -461,6 +471,8 @@ mod tests {
             (RolloutRead, "the list", org(), "aaa.a."),
             (RolloutRead, "alice's", rollout(Reach::All), "a.a.a."),
             (RolloutRead, "nothing", absent(), "......"),
+            (ConsoleLink, "alice", Target::User { name: user("alice") }, "afffff"),
+            (ConsoleSignOut, "alice", Target::User { name: user("alice") }, "afffff"),
         ] {
             let found: String = callers()
                 .iter()

@@ -120,7 +120,7 @@ impl Authority {
             _ => self.lives.user,
         };
         let uri = identity.to_uri(&self.trust_domain);
-        let mut params = leaf(&uri, ExtendedKeyUsagePurpose::ClientAuth, &[], now, life)?;
+        let mut params = leaf(Some(&uri), ExtendedKeyUsagePurpose::ClientAuth, &[], now, life)?;
         if let Subject::Session(id) = &identity.subject {
             // Its agent also answers those who ask how it is. Ours know it by its URI; others look at a host name, and this one
             // can be nobody else's.
@@ -138,10 +138,23 @@ impl Authority {
 
     /// The server's own certificate and a fresh key. `names` are host names and addresses, for clients that look at them.
     pub fn issue_server(&self, names: &[String], now: OffsetDateTime) -> Result<(Keyed, OffsetDateTime), Error> {
+        self.issue_own(Some(&server_uri(&self.trust_domain)), names, now)
+    }
+
+    /// The console's, for browsers, which look at names. It does not say that it is the server: nobody of ours is answered by it.
+    pub fn issue_console(&self, names: &[String], now: OffsetDateTime) -> Result<(Keyed, OffsetDateTime), Error> {
+        self.issue_own(None, names, now)
+    }
+
+    fn issue_own(
+        &self,
+        uri: Option<&str>,
+        names: &[String],
+        now: OffsetDateTime,
+    ) -> Result<(Keyed, OffsetDateTime), Error> {
         let key =
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| Error::Internal("making the server's key"))?;
-        let params =
-            leaf(&server_uri(&self.trust_domain), ExtendedKeyUsagePurpose::ServerAuth, names, now, self.lives.server)?;
+        let params = leaf(uri, ExtendedKeyUsagePurpose::ServerAuth, names, now, self.lives.server)?;
         let not_after = params.not_after;
         let leaf =
             params.signed_by(&key, &self.issuer).map_err(|_| Error::Internal("signing the server's certificate"))?;
@@ -156,7 +169,7 @@ fn session_host(id: &str, trust_domain: &str) -> String {
 }
 
 fn leaf(
-    uri: &str,
+    uri: Option<&str>,
     usage: ExtendedKeyUsagePurpose,
     names: &[String],
     now: OffsetDateTime,
@@ -164,8 +177,10 @@ fn leaf(
 ) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(names.to_vec())
         .map_err(|_| Error::Invalid("a server name is neither a host name nor an address".into()))?;
-    let uri = uri.try_into().map_err(|_| Error::Internal("an identity that is no URI"))?;
-    params.subject_alt_names.push(SanType::URI(uri));
+    if let Some(uri) = uri {
+        let uri = uri.try_into().map_err(|_| Error::Internal("an identity that is no URI"))?;
+        params.subject_alt_names.push(SanType::URI(uri));
+    }
     params.distinguished_name = DistinguishedName::new();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];

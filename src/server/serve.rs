@@ -1,6 +1,11 @@
 //! `keyfob-server serve`: from a data directory to a server that listens, until it is told to stop.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
@@ -9,7 +14,7 @@ use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
 
 use super::{
     ca::{Authority, Lives},
-    edge,
+    console, edge,
     grpc::{self, App},
     metrics::Counted,
     program::{Data, LISTENING, print, reachable},
@@ -44,12 +49,33 @@ pub struct Serve {
     /// Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]
     #[arg(long, value_name = "ADDR:PORT")]
     metrics_listen: Option<String>,
+    #[command(flatten)]
+    console: ConsoleArgs,
     /// Connections at the most, in all
     #[arg(long, default_value_t = edge::Limits::default().max_connections)]
     max_connections: usize,
     /// Connections at the most from one address
     #[arg(long, default_value_t = edge::Limits::default().max_per_address)]
     max_connections_per_address: usize,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Console")]
+struct ConsoleArgs {
+    /// Serve the console, pages for browsers, over HTTPS at ADDRESS:PORT; port 0 takes a free one [default: there is none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    console_listen: Option<String>,
+    /// Where people reach it, HOST:PORT; goes into sign-in links [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT", requires = "console_listen")]
+    console_address: Option<String>,
+    /// Its certificate chain (PEM), read again every hour [default: one issued by the authority of this server]
+    #[arg(long, value_name = "FILE", requires_all = ["console_listen", "console_key"])]
+    console_cert: Option<PathBuf>,
+    /// The key of that (PEM)
+    #[arg(long, value_name = "FILE", requires = "console_cert")]
+    console_key: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: console::OidcArgs,
 }
 
 pub async fn run(serve: Serve) -> Result<(), String> {
@@ -74,26 +100,24 @@ pub async fn run(serve: Serve) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     let authority = Arc::new(authority);
 
-    let listener = TcpListener::bind(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
-    let bound = listener.local_addr().map_err(|e| e.to_string())?;
-    let local = match bound.ip() {
-        ip if !ip.is_unspecified() => bound.to_string(),
-        std::net::IpAddr::V4(_) => format!("127.0.0.1:{}", bound.port()),
-        std::net::IpAddr::V6(_) => format!("[::1]:{}", bound.port()),
-    };
+    let (listener, bound, local) = bind(&serve.listen).await?;
     let address = match serve.address {
         Some(address) => reachable(address)?,
         None => local.clone(),
     };
-    let mut names = serve.names;
-    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
-    names.extend(
-        [&address, &local].map(|a| a.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned()),
-    );
-    names.sort();
-    names.dedup();
-
-    let certificates = watch_certificate(authority.clone(), names)?;
+    let console = open_console(serve.console, &store, &authority, &serve.names).await?;
+    let names = names_of(serve.names, &[&address, &local]);
+    let certificates = {
+        let authority = authority.clone();
+        watch_certificate(move || {
+            let now = OffsetDateTime::now_utc();
+            let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
+            let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
+            let wait =
+                std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
+            Ok((Arc::new(config), wait))
+        })?
+    };
     let metrics = store.metrics().clone();
     if let Some(address) = scraped {
         hand_out(address, store.clone()).await.map_err(|e| format!("--metrics-listen {address}: {e}"))?;
@@ -107,8 +131,10 @@ pub async fn run(serve: Serve) -> Result<(), String> {
         sealing_key_id: new_id().map_err(|e| e.to_string())?,
         beat: std::time::Duration::from_secs(serve.beat_seconds.into()),
         fleet: grpc::Fleet::default(),
+        console: console.as_ref().map(|(address, _)| format!("https://{address}")),
     };
-    let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
+    let app = Arc::new(app);
+    let routes = grpc::routes(app.clone()).await.map_err(|e| e.to_string())?;
     let limits = edge::Limits {
         max_connections: serve.max_connections,
         max_per_address: serve.max_connections_per_address,
@@ -118,20 +144,29 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let listening = data.data_dir.join(LISTENING);
     write_whole(&listening, format!("{local}\n").as_bytes()).map_err(|e| format!("{}: {e}", listening.display()))?;
     let shutdown = shutdown_signal()?;
-    print(&format!("listening on {bound}\n"))?;
-    tracing::info!(%bound, "listening");
+    let pages = app.console.as_ref().map(|url| format!("console on {url}\n")).unwrap_or_default();
+    print(&format!("listening on {bound}\n{pages}"))?; // in one piece: who reads one line may be gone before the other
+    tracing::info!(%bound, console = app.console.as_deref().unwrap_or("none"), "listening");
     let _ = sd_notify::notify(&[
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&format!("listening on {bound}")),
     ]);
     let (service, stats) = (Counted { service: routes, metrics: metrics.clone() }, metrics.edge.clone());
-    edge::serve(listener, certificates, service, limits, stats, async {
+    let stopping = Arc::new(tokio::sync::Notify::new());
+    let stop = stopping.clone();
+    let pages = async {
+        if let Some((_, listen)) = console {
+            console::serve(listen, app, stopping.notified()).await;
+        }
+    };
+    let calls = edge::serve(listener, certificates, service, limits, stats, async {
         shutdown.await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         streams.close(); // or they would be waited for
+        stop.notify_one();
         tracing::info!("draining");
-    })
-    .await;
+    });
+    tokio::join!(calls, pages);
     let _ = fs::remove_file(&listening);
     Ok(())
 }
@@ -167,19 +202,60 @@ fn lock(dir: &Path) -> Result<Flock<fs::File>, String> {
         .map_err(|_| format!("another keyfob-server serves {} already", dir.display()))
 }
 
-/// The server's certificate, made anew when 70 % of its life has passed.
-fn watch_certificate(
-    authority: Arc<Authority>,
-    names: Vec<String>,
-) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
-    let issue = move || -> Result<(Arc<rustls::ServerConfig>, std::time::Duration), String> {
-        let now = OffsetDateTime::now_utc();
-        let (keyed, not_after) = authority.issue_server(&names, now).map_err(|e| e.to_string())?;
-        let config = tls::server_config(keyed, authority.roots()).map_err(|e| format!("TLS: {e}"))?;
-        let wait =
-            std::time::Duration::try_from((not_after - now) * 0.7).unwrap_or(std::time::Duration::from_secs(3_600));
-        Ok((Arc::new(config), wait))
+/// Binds; gives where, and an address of this machine that leads there.
+async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr, String), String> {
+    let listener = TcpListener::bind(listen).await.map_err(|e| format!("{listen}: {e}"))?;
+    let bound = listener.local_addr().map_err(|e| e.to_string())?;
+    let local = match bound.ip() {
+        ip if !ip.is_unspecified() => bound.to_string(),
+        std::net::IpAddr::V4(_) => format!("127.0.0.1:{}", bound.port()),
+        std::net::IpAddr::V6(_) => format!("[::1]:{}", bound.port()),
     };
+    Ok((listener, bound, local))
+}
+
+/// The names of a certificate: those given, those of this machine, the hosts of these addresses.
+fn names_of(mut names: Vec<String>, addresses: &[&str]) -> Vec<String> {
+    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
+    let host =
+        |address: &&str| address.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']).to_owned();
+    names.extend(addresses.iter().map(host));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Where people reach the console, and what serves it; `None` where it is not wanted.
+async fn open_console(
+    args: ConsoleArgs,
+    store: &Store,
+    authority: &Arc<Authority>,
+    names: &[String],
+) -> Result<Option<(String, console::Listen)>, String> {
+    let Some(listen) = args.console_listen else { return Ok(None) };
+    let (listener, _, local) = bind(&listen).await.map_err(|e| format!("--console-listen {e}"))?;
+    let address = match args.console_address {
+        Some(address) => reachable(address)?,
+        None => local.clone(),
+    };
+    let certificate = match (args.console_cert, args.console_key) {
+        (Some(certificate), Some(key)) => console::Certificate::Files { certificate, key },
+        _ => {
+            let names = names_of(names.to_vec(), &[&address, &local]);
+            console::Certificate::Issued { authority: authority.clone(), names }
+        }
+    };
+    let certificates = watch_certificate(move || certificate.issue())?;
+    let oidc = console::Oidc::open(args.oidc, &format!("https://{address}"), store).await?;
+    Ok(Some((address, console::Listen { listener, certificates, oidc })))
+}
+
+type Issued = (Arc<rustls::ServerConfig>, std::time::Duration);
+
+/// A certificate, made anew each time that the one before has been good for as long as it said.
+fn watch_certificate(
+    issue: impl Fn() -> Result<Issued, String> + Send + 'static,
+) -> Result<watch::Receiver<Arc<rustls::ServerConfig>>, String> {
     let (config, mut wait) = issue()?;
     let (publish, receiver) = watch::channel(config);
     tokio::spawn(async move {
@@ -193,7 +269,7 @@ fn watch_certificate(
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "renewing the server's certificate");
+                    tracing::error!(%error, "renewing a certificate");
                     wait = std::time::Duration::from_secs(60);
                 }
             }

@@ -148,6 +148,7 @@ impl Server {
             sealing_key_id: new_id().map_err(|e| e.to_string())?,
             beat: BEAT,
             fleet: grpc::Fleet::default(),
+            console: None,
         };
         let routes = grpc::routes(Arc::new(app)).await.map_err(|e| e.to_string())?;
         let (stats, limits) = (store.metrics().edge.clone(), Limits::default());

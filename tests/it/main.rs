@@ -7,6 +7,7 @@ mod boot; // boot policies on their way into VMs, reports on their way back
 mod canary; // one value through every path, searched in everything that is written
 mod chaos; // boots while the way to the server is cut, silent, late or another's
 mod cli; // transcripts of the CLI
+mod console; // the pages for browsers: who gets in, by what, for how long, and what every answer says
 mod crash; // kill -9 under mixed writes
 mod demo;
 mod edge; // the accept loop under attack

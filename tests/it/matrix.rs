@@ -50,7 +50,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::BundleFetchNamed => {
             &[(Alices, "fffffaufu"), (AlicesShared, "fffffaufu"), (Deleted, "fffff.ufu"), (Absent, "fffff.ufu")]
         }
-        Call::SecretGetSealingKey => &[(Nothing, "aaafffuau")],
+        Call::SecretGetSealingKey | Call::SecretCheckName => &[(Nothing, "aaafffuau")],
         Call::SecretCreateSecret => &[(Nothing, "aaafffuau")],
         Call::SecretImportSecrets => &[(Nothing, "aaafffuau")],
         Call::SecretListSecrets | Call::SecretListLeaks => &[(Nothing, "aaa...uau")],
@@ -85,6 +85,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
         Call::UserListUsers => &[(Nothing, "aaafffuau")],
         Call::UserInviteUser => &[(Nothing, "ffafffuau")],
         Call::UserUpdateUser | Call::UserRemoveUser => &[(Alices, "ffafffu.u"), (Absent, "......u.u")],
+        Call::ConsoleCreateLink => &[(Nothing, "aaafffuau")],
         Call::AuditListAuditEntries | Call::AuditVerifyAudit => &[(Nothing, "ffafffuau")],
         // The agent's own service; the control plane does not serve it.
         Call::AgentStatusGetStatus | Call::AgentStatusWatchStatus => &[],
@@ -93,7 +94,7 @@ fn rows(call: Call) -> &'static [(On, &'static str)] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_by_every_kind_of_caller() {
-    let world = World::new().await;
+    let world = World::with_arguments(&["--console-listen", "127.0.0.1:0"]).await;
     let alice = world.person("alice", Role::Member).await;
     let gone = world.person("gone", Role::Member).await;
     world.admin().users().remove_user(v1::RemoveUserRequest { name: "gone".into() }).await.expect("the admin removes");
@@ -304,6 +305,11 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         }
         Call::FleetWatchFleet => by.fleet().watch_fleet(v1::WatchFleetRequest::default()).await.map(drop),
         Call::SecretGetSealingKey => by.secrets().get_sealing_key(v1::GetSealingKeyRequest {}).await.map(drop),
+        Call::SecretCheckName => by
+            .secrets()
+            .check_name(v1::CheckNameRequest { name, visibility: private, ..Default::default() })
+            .await
+            .map(drop),
         Call::SecretCreateSecret => by
             .secrets()
             .create_secret(v1::CreateSecretRequest { name, visibility: private, value, ..Default::default() })
@@ -404,6 +410,7 @@ async fn attempt(call: Call, by: &Api, target: &str) -> Result<(), Status> {
         Call::AuditListAuditEntries => {
             by.audit().list_audit_entries(v1::ListAuditEntriesRequest::default()).await.map(drop)
         }
+        Call::ConsoleCreateLink => by.console().create_link(v1::CreateLinkRequest {}).await.map(drop),
         Call::AuditVerifyAudit => by.audit().verify_audit(v1::VerifyAuditRequest {}).await.map(drop),
         Call::AgentStatusGetStatus | Call::AgentStatusWatchStatus => unreachable!("it has no rows"),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 const KIB: u32 = 1024;
@@ -16,6 +16,9 @@ pub struct Limits {
     /// Connections of one address; of IPv6 one /64, which is what one customer of a network usually holds. High, since a
     /// whole cluster of VMs may stand behind one translated address.
     pub max_per_address: usize,
+    /// Whether callers are known by certificates. Where they are not (the console), nobody is a stranger for having none, and the
+    /// bounds of strangers do not count.
+    pub certificates: bool,
     /// Connections without a client certificate. Only enrolment needs them, and it is done in one short call.
     pub max_anonymous: usize,
     /// The same from one address, so that one stranger can't take all the places that booting VMs enrol in.
@@ -26,7 +29,8 @@ pub struct Limits {
     /// From the end of the handshake to the last byte of the HTTP/2 preface and first SETTINGS frame; clients send them in
     /// one piece with the end of their handshake. Bounds silence and trickle alike.
     pub preface: Duration,
-    /// From the preface to the first request of a connection without certificate: whoever enrols asks at once.
+    /// From the preface to the first request of a connection without certificate: whoever enrols asks at once. In HTTP/1.1, from
+    /// each answer to the end of the next request's headers.
     pub first_request: Duration,
     /// From accept to the end of a connection without certificate, whatever it is doing.
     pub anonymous_lifetime: Duration,
@@ -74,6 +78,7 @@ impl Default for Limits {
         Self {
             max_connections: 20_000,
             max_per_address: 1_024,
+            certificates: true,
             max_anonymous: 512,
             max_anonymous_per_address: 64,
             handshake: Duration::from_secs(5),
@@ -100,6 +105,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// For browsers: a page is a handful of requests on a few connections, which stay open while somebody reads.
+    pub fn console() -> Self {
+        Self {
+            max_connections: 2_048,
+            max_per_address: 256,
+            certificates: false,
+            first_request: Duration::from_secs(60),
+            ..Self::default()
+        }
+    }
+
+    /// hyper's side of the limits, in HTTP/1.1.
+    pub(super) fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new()) // without it, the deadline panics
+            .header_read_timeout(self.first_request)
+            .max_buf_size(self.max_header_list.max(16 * KIB) as usize) // bounds what the headers may be, too
+            .max_headers(64);
+        builder
+    }
+
     /// hyper's side of the limits. Each is set, also where it equals hyper's default of today.
     pub(crate) fn http2(&self) -> http2::Builder<TokioExecutor> {
         let mut builder = http2::Builder::new(TokioExecutor::new());

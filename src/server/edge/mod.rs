@@ -1,6 +1,9 @@
 //! Connections: the accept loop, TLS, and the bounds that hold before and around every request. What is asked on a connection
 //! is the service's business; who asks is handed to it as [`Peer`].
 //!
+//! Whoever chose HTTP/1.1 in the handshake, where that is offered, is spoken to in it; without a preface, and with a deadline for
+//! each request's headers in its place.
+//!
 //! ```text
 //! accept ─► a place? ─► TLS ─────────► certificate? ─► preface + SETTINGS ─► HTTP/2 ──────────────► drain
 //!           per address  `handshake`    no: one of       `preface`            requests, keep-alive,   GOAWAY, `drain`
@@ -21,7 +24,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -29,11 +32,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hyper::{
     Request, Response,
     body::Incoming,
-    server::conn::http2,
-    service::{Service as _, service_fn},
+    server::conn::{http1, http2},
+    service::{HttpService, Service as _, service_fn},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -43,7 +47,7 @@ use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -55,7 +59,7 @@ pub use limits::Limits;
 use slots::{Full, Slot, Slots};
 use stream::{Bounded, Replay};
 
-use crate::server::histogram::Histogram;
+use crate::{server::histogram::Histogram, tls};
 
 /// First and longest pause after an accept that failed for want of descriptors or memory.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -71,6 +75,16 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The leaf of the client's verified chain. The handshake proved possession of its key and that it was valid then.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
+}
+
+/// Lets who answers a request end its connection, when that is answered: what came over it is then wiped with its buffers.
+#[derive(Debug, Clone, Default)]
+pub struct Ending(Arc<Notify>);
+
+impl Ending {
+    pub fn end(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// What happened at the edge since the start.
@@ -138,6 +152,7 @@ pub async fn serve<S>(
     let (stop, stopping) = watch::channel(false);
     let edge = Arc::new(Edge {
         slots: Slots::new(&limits, stats.clone()),
+        http1: limits.http1(),
         http2: limits.http2(),
         limits,
         stats,
@@ -185,6 +200,7 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
 /// What all connections share.
 struct Edge {
     limits: Limits,
+    http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     slots: Arc<Slots>,
     stats: Arc<Stats>,
@@ -250,8 +266,8 @@ impl Edge {
             greeted = Box::pin(self.greet(tcp, address, &mut slot)) => greeted,
             _ = stopping.wait_for(|stop| *stop) => None, // nothing was asked yet, so nothing is lost
         };
-        if let Some((io, peer)) = greeted {
-            self.converse(io, peer, slot.number, service).await;
+        if let Some((io, peer, speaks)) = greeted {
+            self.converse(io, peer, speaks, slot.number, service).await;
         }
     }
 
@@ -261,7 +277,7 @@ impl Edge {
         tcp: TcpStream,
         address: SocketAddr,
         slot: &mut Slot,
-    ) -> Option<(Replay<TlsStream<Bounded>>, Peer)> {
+    ) -> Option<(Replay<TlsStream<Bounded>>, Peer, Speaks)> {
         let _ = tcp.set_nodelay(true); // fails only on a socket that is gone; the handshake will tell
         let config = self.tls.borrow().clone();
         let began = Instant::now();
@@ -288,7 +304,12 @@ impl Edge {
         let (tcp, session) = tls.get_mut();
         let certificate =
             session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(leaf.clone().into_owned()));
-        if certificate.is_none() {
+        let speaks = match session.alpn_protocol() {
+            Some(tls::HTTP_1) => Speaks::Http1,
+            None if !self.limits.certificates => Speaks::Http1, // what ALPN's absence has always meant, where ours do not call
+            _ => Speaks::Http2,
+        };
+        if certificate.is_none() && self.limits.certificates {
             tcp.allow(self.limits.anonymous_bytes);
             if slot.take_anonymous().is_err() {
                 self.stats.refused_anonymous.add(1);
@@ -297,8 +318,11 @@ impl Edge {
             }
         }
 
+        if matches!(speaks, Speaks::Http1) {
+            return Some((Replay::new(Bytes::new(), tls), Peer { address, certificate }, speaks));
+        }
         match timeout(self.limits.preface, preface::read(&mut tls)).await {
-            Ok(Ok(preface)) => Some((Replay::new(preface, tls), Peer { address, certificate })),
+            Ok(Ok(preface)) => Some((Replay::new(preface, tls), Peer { address, certificate }, speaks)),
             Ok(Err(error)) => {
                 self.stats.preface_failures.add(1);
                 debug!(peer = %address, %error, "no HTTP/2");
@@ -312,24 +336,35 @@ impl Edge {
         }
     }
 
-    /// HTTP/2, until the peer goes, breaks a bound, or is asked to go.
-    async fn converse<S>(&self, io: Replay<TlsStream<Bounded>>, peer: Peer, number: u64, service: S)
+    /// HTTP, until the peer goes, breaks a bound, or is asked to go.
+    async fn converse<S>(&self, io: Replay<TlsStream<Bounded>>, peer: Peer, speaks: Speaks, number: u64, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
         let Peer { address, certificate } = &peer;
-        let (address, anonymous) = (*address, certificate.is_none());
+        let (address, anonymous) = (*address, certificate.is_none() && self.limits.certificates);
         let asked = Arc::new(AtomicBool::new(false));
+        let ending = (!self.limits.certificates).then(Ending::default); // ours seal their values
         let handler = {
             let (service, stats, asked) = (TowerToHyperService::new(service), self.stats.clone(), asked.clone());
-            let limit = self.limits.request_timeout;
-            service_fn(move |request| {
+            let (limit, ending) = (self.limits.request_timeout, ending.clone());
+            service_fn(move |mut request| {
                 asked.store(true, Relaxed);
+                ending.clone().map(|ending| request.extensions_mut().insert(ending));
                 answer(service.clone(), request, peer.clone(), limit, stats.clone())
             })
         };
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(io), handler));
+        let who = Who { address, anonymous, number, asked, ending };
+        match speaks {
+            Speaks::Http2 => self.attend(pin!(self.http2.serve_connection(TokioIo::new(io), handler)), who).await,
+            Speaks::Http1 => self.attend(pin!(self.http1.serve_connection(TokioIo::new(io), handler)), who).await,
+        }
+    }
+
+    /// Holds a connection to its bounds.
+    async fn attend(&self, mut connection: Pin<&mut impl Conversation>, who: Who) {
+        let Who { address, anonymous, number, asked, mut ending } = who;
         let mut stopping = self.stopping.clone();
         let mut first_request = pin!(sleep(self.limits.first_request));
         let mut unasked = anonymous;
@@ -365,15 +400,63 @@ impl Edge {
                         return;
                     }
                     aged = true;
-                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().finish();
                     end.as_mut().reset(tokio::time::Instant::now() + self.limits.drain);
+                }
+                () = asked_to_end(ending.as_ref()), if ending.is_some() => {
+                    ending = None;
+                    connection.as_mut().finish();
                 }
                 _ = stopping.wait_for(|stop| *stop), if !stopped => {
                     stopped = true; // `serve` cuts off what does not end in time
-                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().finish();
                 }
             }
         }
+    }
+}
+
+/// What was agreed on in the handshake.
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// Whose conversation it is.
+struct Who {
+    address: SocketAddr,
+    anonymous: bool,
+    number: u64,
+    asked: Arc<AtomicBool>,
+    ending: Option<Ending>,
+}
+
+/// A connection that is served, in either protocol.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    /// Takes no more requests, and ends when those in progress have ended.
+    fn finish(self: Pin<&mut Self>);
+}
+
+type Io = TokioIo<Replay<TlsStream<Bounded>>>;
+
+impl<S> Conversation for http1::Connection<Io, S>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Conversation for http2::Connection<Io, S, TokioExecutor>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }
 
@@ -395,6 +478,13 @@ where
         stats.request_timeouts.add(1);
         Ok(Status::deadline_exceeded("the control plane was too long about this call; try again").into_http())
     })
+}
+
+async fn asked_to_end(ending: Option<&Ending>) {
+    match ending {
+        Some(ending) => ending.0.notified().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Lets the client read the alert that says why it was turned away.

@@ -11,7 +11,7 @@ use crate::{
     server::{
         ca::{self, Issued},
         error::Error,
-        store::{Counter, Renewed},
+        store::{Counter, Proof, Renewed},
     },
     wire::v1::{EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_service_server::EnrolmentService},
 };
@@ -42,7 +42,7 @@ impl EnrolmentService for EnrolmentCalls {
         if !matches!(attempt.len(), 0 | ATTEMPT_LEN) {
             return Err(Error::Invalid(format!("the attempt must have {ATTEMPT_LEN} bytes")).into());
         }
-        if csr.key_hash() != credential.key_hash {
+        if !matches!(credential.proof, Proof::Key(hash) if hash == csr.key_hash()) {
             return Err(Error::Invalid(
                 "a certificate is renewed for the key it has, and the request is made with another".into(),
             )

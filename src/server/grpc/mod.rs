@@ -3,6 +3,8 @@
 
 mod audit;
 mod bundle;
+mod check;
+mod console;
 mod convert;
 mod enrolment;
 mod environments;
@@ -18,7 +20,13 @@ mod users;
 mod values;
 mod watch;
 
-pub use fleet::Fleet;
+pub use audit::AuditCalls;
+pub use environments::EnvironmentCalls;
+pub use fleet::{Fleet, FleetCalls};
+pub use rollouts::RolloutCalls;
+pub use secrets::SecretCalls;
+pub use sessions::SessionCalls;
+pub use users::UserCalls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +40,7 @@ use super::{
     ca::Authority,
     edge::Peer,
     error::Error,
-    store::{Credential, Store, Tx},
+    store::{Credential, Proof, Store, Tx},
     streams::Streams,
 };
 use crate::{
@@ -60,6 +68,8 @@ pub struct App {
     /// How often agents report at the least.
     pub beat: Duration,
     pub fleet: Fleet,
+    /// `https://HOST:PORT` of the console; `None` without one.
+    pub console: Option<String>,
 }
 
 impl App {
@@ -84,8 +94,12 @@ impl App {
     }
 }
 
-/// Who is calling: the identity in the certificate that passed the handshake.
+/// Who is calling: the identity in the certificate that passed the handshake; or whom the console says, whose calls come over no
+/// network.
 fn credential<T>(request: &Request<T>) -> Result<Credential, Error> {
+    if let Some(credential) = request.extensions().get::<Credential>() {
+        return Ok(credential.clone());
+    }
     const NONE: Error = Error::Unauthenticated("this call needs a client certificate; `keyfob login` gets one");
     shown(request.extensions().get::<Peer>().and_then(|peer| peer.certificate.as_ref()).ok_or(NONE)?)
 }
@@ -96,7 +110,7 @@ fn shown(certificate: &CertificateDer<'_>) -> Result<Credential, Error> {
         .ok_or(Error::Unauthenticated("the client certificate names no identity of ours"))?;
     let key_hash =
         tls::key_hash_of(certificate).ok_or(Error::Unauthenticated("the client certificate has no readable key"))?;
-    Ok(Credential { identity, key_hash })
+    Ok(Credential { identity, proof: Proof::Key(key_hash) })
 }
 
 /// Largest message in: an import of many sealed values. Largest out: a full bundle, sealed, or a page of a listing.
@@ -118,15 +132,9 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
             routes
         }};
     }
-    use audit::AuditCalls;
     use bundle::BundleCalls;
+    use console::ConsoleCalls;
     use enrolment::EnrolmentCalls;
-    use environments::EnvironmentCalls;
-    use fleet::FleetCalls;
-    use rollouts::RolloutCalls;
-    use secrets::SecretCalls;
-    use sessions::SessionCalls;
-    use users::UserCalls;
     let routes = limited![
         EnrolmentServiceServer of enrolment_service_server: EnrolmentCalls,
         BundleServiceServer of bundle_service_server: BundleCalls,
@@ -137,6 +145,7 @@ pub async fn routes(app: Arc<App>) -> Result<Routes, tonic_reflection::server::E
         AuditServiceServer of audit_service_server: AuditCalls,
         FleetServiceServer of fleet_service_server: FleetCalls,
         RolloutServiceServer of rollout_service_server: RolloutCalls,
+        ConsoleServiceServer of console_service_server: ConsoleCalls,
     ];
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::{Request, Response, Status};
 
 use super::{
-    App,
+    App, check,
     convert::{detail, page_size, timestamp},
     credential, import, leaks, receipts, rollouts,
     values::{self, Received},
@@ -50,6 +50,13 @@ impl SecretService for SecretCalls {
             .await?;
         let (key_id, public_key) = (self.0.sealing_key_id.to_string(), self.0.sealing_key.public().to_vec());
         Ok(Response::new(v1::GetSealingKeyResponse { key_id, public_key }))
+    }
+
+    async fn check_name(
+        &self,
+        request: Request<v1::CheckNameRequest>,
+    ) -> Result<Response<v1::CheckNameResponse>, Status> {
+        check::run(&self.0, request).await
     }
 
     async fn create_secret(
@@ -149,7 +156,11 @@ impl SecretService for SecretCalls {
                 let user = person(&caller)?;
                 let after = after.as_ref().map(|c| (c.name.as_str(), c.owner.as_str()));
                 let rows = tx.secrets(&view, user, &request.query, origin, after, size)?;
-                rows.into_iter().map(|row| Shown::of(tx, &caller, row)).collect::<Result<Vec<_>, _>>()
+                let show = |row: SecretRow| {
+                    let used = if request.with_use { tx.secret_use(&view, &row.id)? } else { Default::default() };
+                    Ok(Shown { used, ..Shown::of(tx, &caller, row)? })
+                };
+                rows.into_iter().map(show).collect::<Result<Vec<_>, _>>()
             })
             .await?;
         let next_page_token = match secrets.last() {
@@ -305,6 +316,7 @@ impl SecretService for SecretCalls {
                     installed: item.left_out.is_none(),
                     left_out_reason: item.left_out.unwrap_or_default(),
                     delivery: v1::Delivery::from(item.delivery).into(),
+                    secret: item.secret.map(|id| id.to_string()).unwrap_or_default(),
                 });
                 Ok(v1::PreviewBundleResponse { items: items.collect(), private_hidden, environment_version: version })
             })
@@ -430,6 +442,8 @@ pub(super) struct Shown {
     row: SecretRow,
     precedence: v1::Precedence,
     strength: v1::RedactionStrength,
+    /// When it was last delivered, and to how many sessions that are alive; nothing where nobody asked.
+    used: (Option<i64>, u32),
 }
 
 impl Shown {
@@ -445,14 +459,16 @@ impl Shown {
         };
         let precedence = precedence.unwrap_or(v1::Precedence::Unspecified);
         let strength = strength(tx.strength(caller.org(), &row)?);
-        Ok(Self { row, precedence, strength })
+        Ok(Self { row, precedence, strength, used: Default::default() })
     }
 }
 
 impl From<Shown> for v1::Secret {
-    fn from(Shown { row, precedence, strength }: Shown) -> Self {
+    fn from(Shown { row, precedence, strength, used }: Shown) -> Self {
         Self {
             id: row.id.to_string(),
+            last_delivered_at: used.0.map(timestamp),
+            live_sessions: used.1,
             visibility: if row.is_shared() { v1::Visibility::Shared } else { v1::Visibility::Private }.into(),
             name: row.name,
             variable: row.variable,

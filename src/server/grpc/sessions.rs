@@ -19,7 +19,7 @@ use crate::{
     },
     server::{
         error::Error,
-        store::{Credential, SessionRow, SessionState, Tx, new_id},
+        store::{Credential, Given, GivenSecret, SessionRow, SessionState, Tx, new_id},
     },
     wire::v1::{self, session_service_server::SessionService},
 };
@@ -70,17 +70,19 @@ impl SessionService for SessionCalls {
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
         let credential = credential(&request)?;
         let id = request.into_inner().id;
-        let session = self
+        let (session, (variables, names_hidden)) = self
             .0
             .store
             .read(move |tx| {
                 let caller = tx.caller(&credential)?;
                 let (target, session) = find(tx, caller.org(), &id)?;
-                tx.view(caller.org(), &decide(&caller, Action::SessionRead, &target), "session")?;
-                Ok(Shown::of(tx, &caller, session.ok_or_else(|| Error::not_found("session"))?))
+                let view = tx.view(caller.org(), &decide(&caller, Action::SessionRead, &target), "session")?;
+                let session = session.ok_or_else(|| Error::not_found("session"))?;
+                let given = variables(&caller, &session, tx.given(&view, &session)?);
+                Ok((Shown::of(tx, &caller, session), given))
             })
             .await?;
-        Ok(Response::new(v1::GetSessionResponse { session: Some(session.into()) }))
+        Ok(Response::new(v1::GetSessionResponse { session: Some(session.into()), variables, names_hidden }))
     }
 
     async fn list_sessions(
@@ -162,6 +164,38 @@ pub(super) fn find(tx: &Tx<'_>, org: &OrgName, id: &str) -> Result<(Target, Opti
     };
     let target = session.as_ref().map_or(Target::Absent { label: "session/unknown".into() }, SessionRow::target);
     Ok((target, session))
+}
+
+/// What a session has, as one caller may know it; and whether there is more.
+fn variables(caller: &Caller, session: &SessionRow, given: Given) -> (Vec<v1::SessionVariable>, bool) {
+    let may = |action, target: &Target| decide(caller, action, target).verdict() == Verdict::Allow;
+    let all = may(Action::SessionReadNames, &session.target());
+    let environment = all || may(Action::EnvironmentRead, &Target::Environment { name: session.environment.clone() });
+    let of_environment = given.variables.into_iter().map(|variable| v1::SessionVariable {
+        variable,
+        origin: v1::Origin::Environment.into(),
+        name: session.environment.clone(),
+        version: session.environment_version.to_string(),
+        ..Default::default()
+    });
+    let mut hidden = !environment && of_environment.len() > 0;
+    let mut variables: Vec<_> = of_environment.filter(|_| environment).collect();
+    for GivenSecret { secret, version } in given.secrets {
+        if !all && !may(Action::SecretRead, &secret.target()) {
+            hidden = true;
+            continue;
+        }
+        variables.push(v1::SessionVariable {
+            origin: v1::Origin::from(secret.origin()).into(),
+            outdated: version != secret.version,
+            variable: secret.variable,
+            name: secret.name,
+            version,
+            secret: secret.id.to_string(),
+        });
+    }
+    variables.sort_by(|a, b| a.variable.cmp(&b.variable));
+    (variables, hidden)
 }
 
 /// Where a page of sessions ended: `created_at.id`.

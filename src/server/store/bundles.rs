@@ -64,6 +64,8 @@ pub struct PreviewItem {
     pub overrides: Vec<String>,
     pub left_out: Option<String>,
     pub delivery: Delivery,
+    /// Absent for environment variables.
+    pub secret: Option<Id>,
 }
 
 /// Where a candidate's value is.
@@ -303,11 +305,15 @@ impl Tx<'_> {
                 .collect(),
             left_out: left_out.map(|why| why.to_string()),
             delivery: winner.delivery,
+            secret: match winner.what {
+                Source::NotLoaded(secret) => secret,
+                _ => None,
+            },
         };
         Ok(self.resolved(org, owner, environment, version)?.into_iter().map(preview).collect())
     }
 
-    fn environment_variables(
+    pub(super) fn environment_variables(
         &self,
         org: &OrgName,
         name: &str,

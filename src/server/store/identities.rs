@@ -11,11 +11,19 @@ use crate::domain::{
     name::OrgName,
 };
 
-/// A certificate that passed the handshake: whom it names, and the hash of its public key.
+/// Whom a caller claims to be, and by what.
 #[derive(Debug, Clone)]
 pub struct Credential {
     pub identity: Identity,
-    pub key_hash: [u8; 32],
+    pub proof: Proof,
+}
+
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A certificate that passed the handshake: the hash of its public key.
+    Key([u8; 32]),
+    /// A session of the console: the hash of what its cookie says.
+    Console([u8; 32]),
 }
 
 /// What redeeming a token gave.
@@ -50,16 +58,24 @@ const KEPT: i64 = 24 * 3_600 * 1_000_000;
 const REVOKED: &str = "this identity has been revoked or has ended; ask for a new join string";
 
 impl Tx<'_> {
-    /// Looks a caller up: is its key on record for that identity, is the identity alive, what is its role? Asked inside the
+    /// Looks a caller up: is its key, or its session, on record for that identity, is the identity alive, what is its role? Asked inside the
     /// transaction that does the work, so a revocation counts from the moment it is committed.
     pub fn caller(&self, credential: &Credential) -> Result<Caller, Error> {
         let Identity { org, subject } = &credential.identity;
-        let on_record = self.one(
-            "SELECT 1 FROM credentials WHERE key_hash = ?1 AND org = ?2 AND subject_kind = ?3 AND subject_name = ?4 AND revoked_at IS NULL",
-            bind![&credential.key_hash, org, subject.kind(), subject.name()],
-            |_| Ok(()),
-        )?;
-        on_record.ok_or(Error::Unauthenticated(REVOKED))?;
+        match &credential.proof {
+            Proof::Key(hash) => {
+                let on_record = self.one(
+                    "SELECT 1 FROM credentials WHERE key_hash = ?1 AND org = ?2 AND subject_kind = ?3 AND subject_name = ?4 AND revoked_at IS NULL",
+                    bind![hash, org, subject.kind(), subject.name()],
+                    |_| Ok(()),
+                )?;
+                on_record.ok_or(Error::Unauthenticated(REVOKED))?;
+            }
+            Proof::Console(hash) => {
+                let session = self.console_session(hash)?.filter(|s| s.identity == credential.identity);
+                session.ok_or(Error::Unauthenticated("you are signed out; sign in again"))?;
+            }
+        }
         let role = match subject {
             Subject::Session(id) => self.one(
                 "SELECT 1 FROM sessions WHERE org = ?1 AND id = ?2 AND ended_at IS NULL",
@@ -126,7 +142,7 @@ impl Tx<'_> {
         }
         let identity = Identity { org, subject };
         // Ended, revoked or removed between invitation and redemption; revoked between first redemption and repeat.
-        self.caller(&Credential { identity: identity.clone(), key_hash: *key_hash }).map_err(|_| NO)?;
+        self.caller(&Credential { identity: identity.clone(), proof: Proof::Key(*key_hash) }).map_err(|_| NO)?;
         match &identity.subject {
             Subject::Session(id) => self.execute(
                 "UPDATE sessions SET enrolled_at = COALESCE(enrolled_at, ?3) WHERE org = ?1 AND id = ?2",
@@ -148,8 +164,9 @@ impl Tx<'_> {
     pub fn renew(&self, credential: &Credential, said: &Counter) -> Result<Renewed, Error> {
         self.caller(credential)?;
         let Identity { org, subject } = &credential.identity;
+        let Proof::Key(key_hash) = &credential.proof else { return Err(Error::Unauthenticated(REVOKED)) };
         let (counted, attempt) = self
-            .one("SELECT renewals, attempt FROM credentials WHERE key_hash = ?1", bind![&credential.key_hash], |row| {
+            .one("SELECT renewals, attempt FROM credentials WHERE key_hash = ?1", bind![key_hash], |row| {
                 Ok((row.uint(0)?, row.opt_blob(1)?))
             })?
             .ok_or(Error::Unauthenticated(REVOKED))?;
@@ -170,7 +187,7 @@ impl Tx<'_> {
         let attempt: Bind<'_> = if said.attempt.is_empty() { Bind::Null } else { (&said.attempt).into() };
         self.execute(
             "UPDATE credentials SET renewals = ?2, renewed_at = ?3, attempt = COALESCE(?4, attempt) WHERE key_hash = ?1",
-            &[(&credential.key_hash).into(), (count + 1).into(), self.now.into(), attempt],
+            &[key_hash.into(), (count + 1).into(), self.now.into(), attempt],
         )?;
         self.record(org, fact(subject, "identity.renew"))?;
         Ok(Renewed::Done(count + 1))
@@ -186,6 +203,9 @@ impl Tx<'_> {
             "DELETE FROM join_tokens WHERE org = ?1 AND subject_kind = ?2 AND subject_name = ?3",
             bind![grant.org(), subject.kind(), subject.name()],
         )?;
+        if let Subject::User(name) = subject {
+            self.end_console_sessions(grant.org(), name)?;
+        }
         self.announce(Notice::Revoked { org: grant.org().clone(), subject: subject.clone() });
         Ok(())
     }

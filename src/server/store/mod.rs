@@ -12,8 +12,10 @@
 //! neither of our types' blobs nor arrays; and it holds SQLite back at 3.51.)
 
 mod bundles;
+mod console;
 mod environments;
 mod fleet;
+mod given;
 mod identities;
 #[cfg(test)]
 pub mod in_turn;
@@ -28,9 +30,11 @@ mod sessions;
 mod users;
 
 pub use bundles::{Bundle, LeftOut, PreviewItem};
+pub use console::{ConsoleSession, SignedInBy};
 pub use environments::{EnvironmentEdit, EnvironmentRow, EnvironmentVersionRow, VariableChange};
 pub use fleet::SeenTwice;
-pub use identities::{Counter, Credential, Redeemed, Renewed};
+pub use given::{Given, GivenSecret};
+pub use identities::{Counter, Credential, Proof, Redeemed, Renewed};
 pub use leaks::{LeakFilter, LeakRow, Place};
 pub use ledger::{AuditFilter, Detail, Grant, View};
 pub use receipts::{Delivered, Receipts};
@@ -262,11 +266,12 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 /// The steps from one schema version to the next. A step that has been released is never edited.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 fn migrate(connection: &Connection) -> Result<(), Error> {

@@ -89,6 +89,22 @@ impl Tx<'_> {
         )
     }
 
+    /// When a session was last given a secret, and how many live ones have it in their newest bundle.
+    pub fn secret_use(&self, view: &View, secret: &Id) -> Result<(Option<i64>, u32), Error> {
+        view.covers(Action::SecretRead, "organization")?;
+        let found = self.one(
+            "SELECT (SELECT delivered_at FROM deliveries WHERE org = ?1 AND sequence =
+                      (SELECT MAX((SELECT MAX(d.sequence) FROM deliveries d WHERE d.org = i.org AND d.content_id = i.content_id))
+                       FROM content_items i WHERE i.org = ?1 AND i.secret_id = ?2)),
+                    (SELECT COUNT(*) FROM content_items i
+                     JOIN sessions s ON s.org = i.org AND s.content_id = i.content_id AND s.ended_at IS NULL
+                     WHERE i.org = ?1 AND i.secret_id = ?2)",
+            bind![view.org(), secret],
+            |row| Ok((row.opt_int(0)?, row.int(1)? as u32)),
+        )?;
+        Ok(found.unwrap_or_default())
+    }
+
     /// Who is on this version, and who may hold another.
     pub fn receipts(&self, view: &View, secret: &Id, version: &str) -> Result<Receipts, Error> {
         view.covers(Action::SecretRead, &format!("secret/{secret}"))?;

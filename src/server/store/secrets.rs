@@ -420,7 +420,14 @@ impl Tx<'_> {
     }
 
     /// Refuses a name or variable that is taken in its visibility, and says by whom.
-    fn free(&self, org: &OrgName, owner: &str, name: &str, variable: &Variable, but: Option<&Id>) -> Result<(), Error> {
+    pub fn free(
+        &self,
+        org: &OrgName,
+        owner: &str,
+        name: &str,
+        variable: &Variable,
+        but: Option<&Id>,
+    ) -> Result<(), Error> {
         self.usable(org, variable)?;
         let scope = if owner.is_empty() { "shared" } else { "private" };
         if but.is_none() && self.secret_by_name(org, owner, name)?.is_some() {

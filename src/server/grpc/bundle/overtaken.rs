@@ -22,7 +22,7 @@ use crate::{
         edge::Peer,
         grpc::Fleet,
         keyring::Keyring,
-        store::{Credential, Store, in_turn::Turn, new_id},
+        store::{Credential, Proof, Store, in_turn::Turn, new_id},
         streams::Streams,
     },
     simulation::given,
@@ -43,6 +43,7 @@ async fn app(dir: &Path, turn: Turn) -> Arc<App> {
         sealing_key_id: new_id().unwrap(),
         beat: Duration::from_secs(30),
         fleet: Fleet::default(),
+        console: None,
     })
 }
 
@@ -93,7 +94,7 @@ fn a_delivery_takes_in_every_push_before_it() {
             let token = Join::parse(join, Audience::Session).unwrap().token;
             let hash = Token::hash(token.expose());
             let redeemed = others.store.write(move |tx| tx.redeem(&hash, &[7; 32])).await.unwrap();
-            let credential = Credential { identity: redeemed.identity, key_hash: [7; 32] };
+            let credential = Credential { identity: redeemed.identity, proof: Proof::Key([7; 32]) };
             let calls = BundleCalls(app(dir.path(), turn).await);
             done.store(0, Relaxed); // what it began with
             let (_, _, message, sequence) = calls.record(&credential).await.unwrap();
