@@ -163,6 +163,21 @@ pub struct Redactor {
     finder: Finder,
 }
 
+/// What a redacted text is written to, in the text's order.
+pub trait Output {
+    fn add(&mut self, bytes: &[u8]);
+    /// Bytes of the input, from its byte `at` on: who still has that need not copy them.
+    fn pass(&mut self, _at: usize, bytes: &[u8]) {
+        self.add(bytes);
+    }
+}
+
+impl Output for Vec<u8> {
+    fn add(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A pipe: a newline lets everything before it out.
@@ -181,7 +196,7 @@ impl Redactor {
     }
 
     /// One whole message.
-    pub fn redact(&self, whole: &[u8], out: &mut Vec<u8>, hits: &mut Hits) {
+    pub fn redact(&self, whole: &[u8], out: &mut dyn Output, hits: &mut Hits) {
         redact::find_all(&self.finder, whole, &mut Masking { names: &self.names, out, hits });
     }
 }
@@ -200,7 +215,7 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     /// Appends what may leave.
-    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>, hits: &mut Hits) {
+    pub fn push(&mut self, input: &[u8], out: &mut dyn Output, hits: &mut Hits) {
         let Redactor { names, finder } = &*self.redactor;
         self.stream.push(finder, input, &mut Masking { names, out, hits });
     }
@@ -210,12 +225,12 @@ impl Stream {
         self.stream.holds()
     }
 
-    pub fn idle(&mut self, out: &mut Vec<u8>, hits: &mut Hits) {
+    pub fn idle(&mut self, out: &mut dyn Output, hits: &mut Hits) {
         let Redactor { names, finder } = &*self.redactor;
         self.stream.idle(finder, &mut Masking { names, out, hits });
     }
 
-    pub fn finish(&mut self, out: &mut Vec<u8>, hits: &mut Hits) {
+    pub fn finish(&mut self, out: &mut dyn Output, hits: &mut Hits) {
         let Redactor { names, finder } = &*self.redactor;
         self.stream.finish(finder, &mut Masking { names, out, hits });
     }
@@ -224,13 +239,17 @@ impl Stream {
 /// Writes names where values stood, and counts them.
 struct Masking<'a> {
     names: &'a [Name],
-    out: &'a mut Vec<u8>,
+    out: &'a mut dyn Output,
     hits: &'a mut Hits,
 }
 
 impl Sink for Masking<'_> {
     fn clean(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+        self.out.add(bytes);
+    }
+
+    fn passed(&mut self, at: usize, bytes: &[u8]) {
+        self.out.pass(at, bytes);
     }
 
     fn masked(&mut self, labels: &[u32]) {
@@ -250,9 +269,9 @@ impl Sink for Masking<'_> {
                 *self.hits.0.entry((name.variable.clone(), name.version.clone(), *form)).or_default() += 1;
             }
         }
-        self.out.extend_from_slice(b"[keyfob:");
-        self.out.extend_from_slice(told.join(",").as_bytes());
-        self.out.push(b']');
+        self.out.add(b"[keyfob:");
+        self.out.add(told.join(",").as_bytes());
+        self.out.add(b"]");
     }
 }
 

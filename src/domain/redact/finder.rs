@@ -1,8 +1,9 @@
 //! Fingerprints as tables, in one flat piece of memory which the caller may supply.
 //!
 //! ```text
-//! key | bloom: words u32 | buckets: first entry 24 bits, marks 8; one more than there are | entries, sorted: hash of a window 32 bits,
-//! pattern 30, which of its windows 2 | patterns: mac 16, len u32, label u32, windows' offsets 3 x u32, their hashes as one u32
+//! key | bloom: words u32 | buckets: first entry 24 bits, marks 8; one more than there are | entries, sorted: hash of a window
+//! 32 bits, pattern 30, which of its windows 2 | patterns: mac 16, len u32, label u32, windows' offsets 3 x u32, their hashes
+//! as one u32
 //! ```
 
 use std::{convert::Infallible, fmt, ops::Range};
@@ -119,6 +120,11 @@ impl Finder {
     /// In ordinary memory, which is wiped when it is given up.
     pub fn new(fingerprints: &Fingerprints) -> Self {
         Self::with(fingerprints, Kernel::best())
+    }
+
+    /// With the kernel of this name, if this machine can run it: to compare them.
+    pub fn with_kernel(fingerprints: &Fingerprints, name: &str) -> Option<Self> {
+        Kernel::named(name).map(|kernel| Self::with(fingerprints, kernel))
     }
 
     pub(super) fn with(fingerprints: &Fingerprints, kernel: Kernel) -> Self {

@@ -10,6 +10,10 @@ use super::{
 pub trait Sink {
     /// As it came.
     fn clean(&mut self, bytes: &[u8]);
+    /// The same for bytes of what is pushed, from its byte `at` on: who still has that need not copy them.
+    fn passed(&mut self, _at: usize, bytes: &[u8]) {
+        self.clean(bytes);
+    }
     /// Instead of bytes that patterns with these labels cover, sorted, each told once.
     fn masked(&mut self, labels: &[u32]);
 }
@@ -96,7 +100,7 @@ pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
     let tables = finder.tables();
     let has_escapes = view::has_escapes(whole);
     if !has_escapes && track::has_none(&tables, whole) {
-        return sink.clean(whole);
+        return sink.passed(0, whole);
     }
     let (mut pending, mut track) = (Pending::default(), Track::default());
     track.push(&tables, whole, false, &mut pending.found);
@@ -155,8 +159,13 @@ impl Pending {
 
     fn clean(&mut self, to: u64, text: &Text, sink: &mut impl Sink) {
         if to > self.released {
-            let (a, b) = text.parts(self.released, to);
-            [a, b].into_iter().filter(|part| !part.is_empty()).for_each(|part| sink.clean(part));
+            let (held, input) = text.parts(self.released, to);
+            if !held.is_empty() {
+                sink.clean(held);
+            }
+            if !input.is_empty() {
+                sink.passed(text.in_input(to) - input.len(), input);
+            }
             self.released = to;
         }
     }

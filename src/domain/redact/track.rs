@@ -248,6 +248,11 @@ impl<'a> Text<'a> {
         )
     }
 
+    /// How many bytes of the input are before `at`.
+    pub fn in_input(&self, at: u64) -> usize {
+        (at - self.base) as usize - self.held.len()
+    }
+
     /// The window at `at` and up to two bytes after it.
     fn eight(&self, at: u64) -> [u8; 8] {
         let input = at.checked_sub(self.base + self.held.len() as u64).and_then(|at| self.input.get(at as usize..));

@@ -13,11 +13,10 @@ pub fn probe(bloom: Bloom, text: &[u8], hits: &mut [u64]) {
     let [k0, k1, k2] = bloom.hash.multipliers().map(|k| _mm256_set1_epi32(k.cast_signed()));
     let [low, high] = [0, 2].map(|from| cast(bytes_of_windows(from)));
     let shift = _mm_cvtsi32_si128(bloom.shift().cast_signed());
-    let thirty_one = _mm256_set1_epi32(31);
     let test = |(hashes, words): ([__m256i; VECTORS], [[u32; 8]; VECTORS])| {
         let mut hits = 0;
         for (i, (hash, words)) in hashes.into_iter().zip(words).enumerate() {
-            let bit = |which| _mm256_srlv_epi32(cast(words), _mm256_and_si256(which, thirty_one));
+            let bit = |which| _mm256_srlv_epi32(cast(words), _mm256_and_si256(which, _mm256_set1_epi32(31)));
             let [first, second, third] = [bit(_mm256_srli_epi32(hash, 10)), bit(_mm256_srli_epi32(hash, 5)), bit(hash)];
             let all = _mm256_and_si256(_mm256_and_si256(first, second), third);
             let signs = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_slli_epi32(all, 31)));

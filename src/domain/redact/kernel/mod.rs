@@ -86,6 +86,21 @@ impl Kernel {
         Self::all().last().unwrap_or(Self(Kind::Scalar))
     }
 
+    /// One that this machine can run.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|kernel| kernel.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        }
+    }
+
     /// Those that this machine can run, the fastest last.
     pub fn all() -> impl Iterator<Item = Self> {
         let mut kinds = [Some(Kind::Scalar), None, None];
