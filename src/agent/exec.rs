@@ -22,7 +22,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, process::CommandExt},
     },
     path::{Path, PathBuf},
@@ -44,7 +44,8 @@ use zeroize::Zeroizing;
 
 use super::{
     hits::Teller,
-    local, pty,
+    local::{self, Lent},
+    pty,
     pty_terminal::put_back,
     pump::{End, Filter, Pump, wait},
     redact,
@@ -107,19 +108,19 @@ pub fn exec(asked: &Asked) -> Result<u8, Failure> {
         names => Some(local::with(&socket, names).map_err(|said| Failure(said, 1))?),
     };
     if !asked.redact {
-        return Err(become_command(dir, with.map(|with| with.environ), command));
+        return Err(become_command(dir, with.map(|with| with.lent), command));
     }
     let _ = harden::hide(); // the second line: there is nothing in here but fingerprints and what is being printed
     let closed = |said| Failure(format!("{said}; --no-redact runs the command without its output being redacted"), 1);
     let own = redact::fingerprints(dir).map_err(closed)?;
-    let (environ, files) = match with {
-        Some(with) => (Some(with.environ), vec![with.redaction.into(), own]),
+    let (lent, files) = match with {
+        Some(with) => (Some(with.lent), vec![with.redaction.into(), own]),
         None => (None, vec![own]),
     };
     let redaction = Redactors::read(files).map_err(closed)?;
     let teller = Teller::new("exec", socket);
     let failed = |e: io::Error| Failure(format!("starting the command: {e}"), 1);
-    let run = Run { dir, environ, command, redaction: &redaction, teller: &teller };
+    let run = Run { dir, lent, command, redaction: &redaction, teller: &teller };
     let terminal = [stdio::stdout(), stdio::stderr()].into_iter().find(|fd| isatty(fd));
     let ended = match terminal {
         Some(terminal) => pty::run(&run, terminal),
@@ -133,14 +134,18 @@ pub fn exec(asked: &Asked) -> Result<u8, Failure> {
 /// All that the two ways have in common.
 pub struct Run<'a> {
     pub dir: &'a Path,
-    /// Of further secrets, for the stage that becomes the command.
-    pub environ: Option<OwnedFd>,
+    /// Further secrets, for the stage that becomes the command.
+    pub lent: Option<Lent>,
     pub command: &'a [OsString],
     pub redaction: &'a Redactors,
     pub teller: &'a Teller,
 }
 
 impl<'a> Run<'a> {
+    pub fn lent_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.lent.iter().flat_map(Lent::descriptors)
+    }
+
     fn pump(&self, source: BorrowedFd<'a>, sink: BorrowedFd<'a>, until: BorrowedFd<'a>, mode: Mode) -> Pump<'a> {
         Pump { source, sink, until: Some(until), filter: self.redaction.filter(mode), teller: self.teller }
     }
@@ -183,7 +188,7 @@ fn wait_for_secrets(dir: &Path, wait: Duration) -> Result<(), Failure> {
 }
 
 /// Returns only if it fails.
-fn become_command(dir: &Path, with: Option<OwnedFd>, command: &[OsString]) -> Failure {
+fn become_command(dir: &Path, lent: Option<Lent>, command: &[OsString]) -> Failure {
     let file = dir.join(Format::Environ.file_name());
     let bytes = match fs::read(&file) {
         Ok(bytes) => Zeroizing::new(bytes),
@@ -191,14 +196,16 @@ fn become_command(dir: &Path, with: Option<OwnedFd>, command: &[OsString]) -> Fa
             return Failure(format!("{}: {e}; its readers are root and the session's group", file.display()), 1);
         }
     };
-    let more = match with.map_or_else(|| Ok(Zeroizing::default()), |fd| read_environ(fd.into())) {
+    let asked = "the secrets asked for by --with";
+    let (environ, lent_files) = lent.map_or_else(Default::default, |lent| (Some(lent.environ), lent.files));
+    let more = match environ.map_or_else(|| Ok(Zeroizing::default()), |fd| read_environ(fd.into())) {
         Ok(more) => more,
-        Err(e) => return Failure(format!("the secrets asked for by --with: {e}"), 1),
+        Err(e) => return Failure(format!("{asked}: {e}"), 1),
     };
     let Some((program, arguments)) = command.split_first() else { return Failure("no command".into(), 2) };
     let mut started = Command::new(program);
     started.args(arguments);
-    for (text, what) in [(&bytes, &*file.to_string_lossy()), (&more, "the secrets asked for by --with")] {
+    for (text, what) in [(&bytes, &*file.to_string_lossy()), (&more, asked)] {
         match environ::parse(text) {
             Ok(variables) => {
                 started.envs(variables.iter().map(|(name, value)| (name.as_str(), OsStr::from_bytes(value))));
@@ -206,9 +213,22 @@ fn become_command(dir: &Path, with: Option<OwnedFd>, command: &[OsString]) -> Fa
             Err(e) => return Failure(format!("{what}: {e}"), 1),
         }
     }
+    for (variable, file) in &lent_files {
+        match inherited(file) {
+            Ok(path) => started.env(variable, path),
+            Err(e) => return Failure(format!("{asked}: {variable}: {e}"), 1),
+        };
+    }
     let error = started.exec();
     let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
     Failure(format!("{}: {error}", program.display()), code)
+}
+
+/// Has the command inherit a file that has no name; gives a path by which the command, and what it starts, can open it as
+/// long as the command lives. By its number and not as `/proc/self`: many programs close what the programs they start would inherit.
+fn inherited(file: &OwnedFd) -> io::Result<String> {
+    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?;
+    Ok(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
 fn read_environ(mut file: File) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -227,11 +247,13 @@ pub struct Order {
     pub unblock: Vec<i32>,
     /// Whether it ends where its parent is killed.
     die_with_parent: bool,
+    /// If further secrets come with it, the variables of those that are files.
+    lent: Option<Vec<String>>,
 }
 
 impl Order {
-    pub fn new(dir: &Path, unblock: Vec<i32>, die_with_parent: bool) -> Self {
-        Self { dir: dir.into(), unblock, die_with_parent }
+    pub fn new(run: &Run<'_>, unblock: Vec<i32>, die_with_parent: bool) -> Self {
+        Self { dir: run.dir.into(), unblock, die_with_parent, lent: run.lent.as_ref().map(Lent::names) }
     }
 }
 
@@ -256,7 +278,12 @@ pub fn stage_command(command: &[OsString]) -> Failure {
         return failed(e.into());
     }
     signals::unblock(&order.unblock);
-    become_command(&order.dir, descriptors.next(), command)
+    let lent = match order.lent.map(|names| Lent::of(names, descriptors).ok_or(io::ErrorKind::InvalidData)).transpose()
+    {
+        Ok(lent) => lent,
+        Err(e) => return failed(e.into()),
+    };
+    become_command(&order.dir, lent, command)
 }
 
 /// Standard output and standard error, neither of which is a terminal. The command stays in our process group, so what the
@@ -268,8 +295,8 @@ fn pipes(run: &Run<'_>) -> io::Result<Ended> {
     let [stdout, stderr] = theirs.map(|fd| fd.expect("a pipe for each"));
     let Started { child, socket } = stage::start(Stage::Command, run.command, stdout.into(), stderr.into(), false)?;
     let child = Pid::from_child(&child);
-    let order = Order::new(run.dir, signals.taken(), true);
-    let descriptors: Vec<_> = [stdio::stdin()].into_iter().chain(run.environ.as_ref().map(AsFd::as_fd)).collect();
+    let order = Order::new(run, signals.taken(), true);
+    let descriptors: Vec<_> = [stdio::stdin()].into_iter().chain(run.lent_descriptors()).collect();
     super::packet::send(&socket, &order, &descriptors)?;
     outputs.pass_on(run, &signals, None, || {
         loop {

@@ -235,13 +235,22 @@ pub fn tell_fingerprints(dir: &RuntimeDir, fingerprints: &[u8], floor: Rung) -> 
 
 /// Variables for one command, in the form of [`Format::Environ`], in a file that has no name any more.
 pub fn lend(dir: &RuntimeDir, variables: &[(&Variable, &[u8])], floor: Rung) -> Result<OwnedFd, Error> {
-    const LENT: &str = "what is lent";
     let entries: Result<Vec<_>, _> = variables.iter().map(|(variable, value)| Entry::new(variable, value)).collect();
     let entries = entries.map_err(Error::NotText)?;
+    nameless(dir, floor, &|sink| render(entries.iter().copied(), Format::Environ, sink))
+}
+
+/// One value for one command, in such a file.
+pub fn lend_file(dir: &RuntimeDir, value: &[u8], floor: Rung) -> Result<OwnedFd, Error> {
+    nameless(dir, floor, &|sink| sink(value))
+}
+
+fn nameless(dir: &RuntimeDir, floor: Rung, content: &Content<'_>) -> Result<OwnedFd, Error> {
+    const LENT: &str = "what is lent";
     remove_temporaries(dir)?;
     let mut buffer = Buffer::new(floor).map_err(before("the buffer", "getting memory for it"))?;
     let place = Place { directory: None, name: LENT.to_owned() };
-    write_one(dir, &mut buffer, &place, &temporary(0), &|sink| render(entries.iter().copied(), Format::Environ, sink))?;
+    write_one(dir, &mut buffer, &place, &temporary(0), content)?;
     let fd = openat(dir.fd(), temporary(0).as_str(), READ, Mode::empty()).map_err(before(LENT, "opening it"))?;
     unlinkat(dir.fd(), temporary(0).as_str(), UnlinkatFlags::NoRemoveDir).map_err(before(LENT, "removing its name"))?;
     Ok(fd)

@@ -4,8 +4,8 @@
 //! ```text
 //! one packet = one JSON object, at most 64 KiB; SOCK_SEQPACKET
 //!   {"leaks":[{"variable","version","form","unit","count"}]}   -> {"ok":{}}
-//!   {"with":["NAME",...]}                                      -> {"ok":{"variables":[...]}} and two descriptors:
-//!                                                                 environ text; fingerprints
+//!   {"with":["NAME",...]}                                      -> {"ok":{"variables":[...],"files":[...]}} and descriptors:
+//!                                                                 fingerprints; environ text; each of the files
 //!                                                              -> {"error":{"message","code"}}
 //! ```
 //!
@@ -18,7 +18,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::{MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -77,10 +77,37 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct With {
     pub variables: Vec<String>,
-    /// In the format of [`crate::domain::environ`].
-    pub environ: OwnedFd,
+    pub lent: Lent,
     /// A [`crate::domain::redaction::Redaction`] of the session's values and these.
     pub redaction: OwnedFd,
+}
+
+/// Values for one command, in files that have no names.
+#[derive(Debug)]
+pub struct Lent {
+    /// In the format of [`crate::domain::environ`].
+    pub environ: OwnedFd,
+    /// What is delivered as a file, by variable.
+    pub files: Vec<(String, OwnedFd)>,
+}
+
+impl Lent {
+    /// The files' variables.
+    pub fn names(&self) -> Vec<String> {
+        self.files.iter().map(|(variable, _)| variable.clone()).collect()
+    }
+
+    /// In the order of [`Self::of`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.environ].into_iter().chain(self.files.iter().map(|(_, file)| file)).map(AsFd::as_fd)
+    }
+
+    /// Of as many descriptors as belong to it.
+    pub fn of(names: Vec<String>, mut descriptors: impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let environ = descriptors.next()?;
+        let files = names.into_iter().map(|name| Some((name, descriptors.next()?))).collect::<Option<_>>()?;
+        descriptors.next().is_none().then_some(Self { environ, files })
+    }
 }
 
 /// Why there is nothing. Names the secret and the next step; holds no value.
@@ -103,6 +130,9 @@ enum Answer {
     Ok {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         variables: Vec<String>,
+        /// Those of them whose values come as files.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
     },
     Error(Refused),
 }
@@ -171,14 +201,18 @@ async fn converse(connection: UnixStream, sender: mpsc::Sender<Request>) -> io::
             Some((Asked::Leaks(leaks), _)) => {
                 let leaks = leaks.into_iter().take(MOST_LEAKS).filter(is_plausible).collect();
                 let _ = sender.send(Request::Leaks(leaks)).await; // whose end is the agent's
-                (Answer::Ok { variables: Vec::new() }, None)
+                (Answer::Ok { variables: Vec::new(), files: Vec::new() }, None)
             }
             Some((Asked::With(names), _)) => match ask(names, peer, &sender).await {
-                Ok(With { variables, environ, redaction }) => (Answer::Ok { variables }, Some([environ, redaction])),
+                Ok(With { variables, lent, redaction }) => {
+                    (Answer::Ok { variables, files: lent.names() }, Some((redaction, lent)))
+                }
                 Err(refused) => (Answer::Error(refused), None),
             },
         };
-        let descriptors: Vec<_> = with.iter().flatten().map(AsFd::as_fd).collect();
+        let descriptors =
+            with.iter().flat_map(|(redaction, lent)| [redaction.as_fd()].into_iter().chain(lent.descriptors()));
+        let descriptors: Vec<_> = descriptors.collect();
         let write = connection.async_io(Interest::WRITABLE, || packet::send(&connection, &answer, &descriptors));
         timeout(PATIENCE, write).await??;
     }
@@ -229,11 +263,13 @@ pub fn with(socket: &Path, names: &[String]) -> Result<With, String> {
     packet::send(&connection, &Asked::With(names.to_vec()), &[]).map_err(failed)?;
     let gone = || failed(io::Error::other("it did not answer"));
     match packet::receive::<Answer>(&connection).map_err(failed)?.ok_or_else(gone)? {
-        (Answer::Ok { variables }, descriptors) => {
-            let [environ, redaction] = descriptors
-                .try_into()
-                .map_err(|_| failed(io::Error::other("its answer has not the descriptors that belong to it")))?;
-            Ok(With { variables, environ, redaction })
+        (Answer::Ok { variables, files }, descriptors) => {
+            let mut descriptors = descriptors.into_iter();
+            let redaction = descriptors.next();
+            let (redaction, lent) = redaction
+                .zip(Lent::of(files, descriptors))
+                .ok_or_else(|| failed(io::Error::other("its answer has not the descriptors that belong to it")))?;
+            Ok(With { variables, lent, redaction })
         }
         (Answer::Error(refused), _) => Err(refused.message),
     }
@@ -301,8 +337,11 @@ mod tests {
                 seen.push((names.iter().map(ToString::to_string).collect::<Vec<_>>(), peer));
                 let answer = match names[0].as_str() {
                     "deploy-key" => Ok(With {
-                        variables: vec!["DEPLOY_KEY".into()],
-                        environ: file(b"DEPLOY_KEY=x\0"),
+                        variables: vec!["DEPLOY_KEY".into(), "CERT".into()],
+                        lent: Lent {
+                            environ: file(b"DEPLOY_KEY=x\0"),
+                            files: vec![("CERT".into(), file(b"a certificate"))],
+                        },
                         redaction: file(b"fingerprints"),
                     }),
                     name => Err(Refused { message: format!("there is no secret {name}"), code: "none".into() }),
@@ -316,8 +355,14 @@ mod tests {
             tokio::task::spawn_blocking(move || with(&path, &names)).await.unwrap()
         };
         let got = ask(&["deploy-key"]).await.unwrap();
-        assert_eq!(got.variables, ["DEPLOY_KEY"]);
-        assert_eq!((content(got.environ), content(got.redaction)), ("DEPLOY_KEY=x\0".into(), "fingerprints".into()));
+        assert_eq!(
+            (got.variables.as_slice(), got.lent.names()),
+            (&["DEPLOY_KEY".into(), "CERT".into()][..], vec!["CERT".into()])
+        );
+        let Lent { environ, files } = got.lent;
+        let files: Vec<_> = files.into_iter().map(|(_, file)| content(file)).collect();
+        assert_eq!((content(environ), content(got.redaction)), ("DEPLOY_KEY=x\0".into(), "fingerprints".into()));
+        assert_eq!(files, ["a certificate"]);
         for (names, said) in [
             (&["other"][..], "there is no secret other"),
             (&["hunter2 hunter2"], "what was asked for is no name of a secret"),

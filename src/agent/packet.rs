@@ -14,9 +14,9 @@ use rustix::net::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The longest packet, and the most descriptors with it.
+/// The longest packet, and the most descriptors with it: a file for each secret that can be asked for, and a few more.
 pub const LONGEST: usize = 64 * 1024;
-const MOST: usize = 8;
+const MOST: usize = 80;
 
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)

@@ -65,9 +65,9 @@ pub fn run(run: &Run<'_>, at: BorrowedFd<'static>) -> io::Result<Ended> {
     let own = stderr.try_clone_to_owned()?;
     let Started { child: _monitor, socket } =
         stage::start(Stage::Monitor, run.command, std::process::Stdio::null(), own.into(), false)?;
-    let task = Task { order: Order::new(run.dir, signals.taken(), false), foreground };
-    let environ = run.environ.as_ref().map(AsFd::as_fd);
-    let descriptors: Vec<_> = [slave.as_fd(), stdin, stdout, stderr].into_iter().chain(environ).collect();
+    let task = Task { order: Order::new(run, signals.taken(), false), foreground };
+    let streams = [slave.as_fd(), stdin, stdout, stderr];
+    let descriptors: Vec<_> = streams.into_iter().chain(run.lent_descriptors()).collect();
     packet::send(&socket, &task, &descriptors)?;
     drop((slave, pipes));
 

@@ -70,7 +70,7 @@ fn monitor(command: &[OsString]) -> io::Result<()> {
     let mut descriptors = descriptors.into_iter();
     let mut next = || descriptors.next().ok_or(io::ErrorKind::InvalidData);
     let (terminal, stdin, stdout, stderr) = (next()?, next()?, next()?, next()?);
-    let environ = descriptors.next();
+    let lent: Vec<_> = descriptors.collect();
     let _ = prctl::set_name(c"keyfob-agent"); // instead of "exe", by which it was started
     setsid()?;
     ioctl_tiocsctty(&terminal)?;
@@ -87,9 +87,9 @@ fn monitor(command: &[OsString]) -> io::Result<()> {
         command.foreground();
     }
     // Only now does it become the command, so that finds everything in its place.
-    let streams: Vec<_> = [stdin.as_fd()].into_iter().chain(environ.as_ref().map(AsFd::as_fd)).collect();
+    let streams: Vec<_> = [stdin.as_fd()].into_iter().chain(lent.iter().map(AsFd::as_fd)).collect();
     packet::send(&socket, &order, &streams)?;
-    drop((stdin, environ));
+    drop((stdin, lent));
     command.look_after(&signals)
 }
 

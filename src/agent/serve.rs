@@ -25,7 +25,7 @@ use super::{
     fingerprints::Redacting,
     kept::{Enrolled, Keeper},
     leaks::{Leak, Ledger},
-    local::{self, Refused, Request, With},
+    local::{self, Lent, Refused, Request, With},
     machine::Machine,
     memfd, notify, proof, report, retry,
     runtime_dir::RuntimeDir,
@@ -223,24 +223,21 @@ async fn lend(identified: &Identified, place: &Place<'_>, names: &[SecretName]) 
     let channel = identified.connect().await.map_err(refused)?;
     let Named { entries, .. } =
         fetch::fetch_named(channel, &identified.own, &names, place.floor).await.map_err(refused)?;
-    if let Some(entry) = entries.iter().find(|entry| entry.delivery == Delivery::File) {
-        return Err(Refused {
-            message: format!(
-                "`{}` is delivered as a file, which can't be lent to one command; deliver it as a variable, or install it",
-                entry.name
-            ),
-            code: "file".into(),
-        });
-    }
     // What the command logs is redacted by others too, and after it has ended.
     let prepared =
         place.redacting.prepare(place.dir, identified.own.subject.name(), &entries).await.map_err(refused)?;
     let here = |e: &dyn std::fmt::Display| refused(Error::Local(e.to_string()));
     files::tell_fingerprints(place.dir, &prepared.encoded, place.floor).map_err(|e| here(&e))?;
-    let pairs: Vec<_> = entries.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
+    let (files, variables): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.delivery == Delivery::File);
+    let pairs: Vec<_> = variables.iter().map(|entry| (&entry.variable, &entry.value[..])).collect();
     let environ = files::lend(place.dir, &pairs, place.floor).map_err(|e| here(&e))?;
+    let lend_file = |entry: &fetch::Entry| {
+        let file = files::lend_file(place.dir, &entry.value, place.floor).map_err(|e| here(&e))?;
+        Ok((entry.variable.to_string(), file))
+    };
+    let lent = Lent { environ, files: files.into_iter().map(lend_file).collect::<Result<_, Refused>>()? };
     let redaction = memfd::sealed("keyfob-fingerprints", &prepared.encoded).map_err(|e| here(&e))?;
-    Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), environ, redaction })
+    Ok(With { variables: entries.iter().map(|entry| entry.variable.to_string()).collect(), lent, redaction })
 }
 
 fn refused(error: Error) -> Refused {

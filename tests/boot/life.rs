@@ -110,7 +110,12 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
         let reach = v1::create_rollout_request::Reach::All(true);
         let push = v1::CreateRolloutRequest { reach: Some(reach), options: None };
         world.admin().rollouts().create_rollout(push).await.expect("it is pushed");
-        machine.ok(&format!("for i in $(seq 900); do grep -qsx {value} /run/woken && exit 0; sleep 0.1; done; exit 1"));
+        // The agent's stream may have to be opened again, on a slow machine twice.
+        let (code, _) =
+            machine.sh(&format!("timeout 180 sh -c 'until grep -qsx {value} /run/woken; do sleep 0.1; done'"));
+        let journal =
+            "journalctl -b -u keyfob-agent -u keyfob-reload.path -u keyfob-reload.service; keyfob-agent status";
+        assert_eq!(code, 0, "{value}: {}", machine.sh(journal).1);
     }
 }
 

@@ -15,7 +15,8 @@ mod ways_in; // logins, commands, jobs, units: who sees the variables
 
 macro_rules! cases {
     ($kind:ident: $($module:ident :: $case:ident),* $(,)?) => {
-        $(#[tokio::test]
+        // While a case waits for its machine, its connections go on answering.
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
         async fn $case() {
             crate::$module::$case(crate::machine::Kind::$kind).await;
         })*

@@ -347,7 +347,7 @@ async fn with_a_secret_that_is_not_installed() {
             let answer = match names[0].as_str() {
                 "deploy-key" => Ok(With {
                     variables: vec!["DEPLOY_KEY".into()],
-                    environ: file(format!("DEPLOY_KEY={deploy}\0").as_bytes()),
+                    lent: local::Lent { environ: file(format!("DEPLOY_KEY={deploy}\0").as_bytes()), files: vec![] },
                     redaction: file(&redaction(&[("API_KEY", VALUE), ("DEPLOY_KEY", &deploy)])),
                 }),
                 name => Err(local::Refused {

@@ -278,6 +278,8 @@ async fn a_row_that_is_not_what_was_stored_is_refused() {
     assert_eq!(refused.len(), 9, "{refused:?}");
 }
 
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\0\xff\n";
+
 /// All of it together: a real agent, a command that asks, and what becomes of what it prints.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
@@ -287,7 +289,7 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let request = v1::CreateSecretRequest {
         name: "certificate".into(),
         visibility: Private.into(),
-        value: Some(plain(b"-----BEGIN CERTIFICATE-----")),
+        value: Some(plain(CERTIFICATE)),
         delivery: v1::Delivery::File.into(),
         no_auto_install: true,
         ..Default::default()
@@ -320,15 +322,27 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let without = agents(&["exec", "--", "sh", "-c", "printf %s \"${DEPLOY_KEY-unset}\""], "");
     assert_eq!(without.ok(), "unset");
 
-    let refused = agents(&["exec", "--with", "certificate", "--", "true"], "");
-    assert_eq!(refused.code(), 1);
-    assert!(refused.stderr().contains("`certificate` is delivered as a file"), "{}", refused.stderr());
+    // A file is one for the command and for what it starts, which has closed all that it inherited; then it is gone.
+    let both = ["--with", "certificate", "--with", "deploy-key", "--"];
+    let starts = "import os, subprocess as s; s.run(['cat', os.environ['CERTIFICATE']]); print(end='', flush=True)";
+    let python = [&["exec", "--no-redact"], &both[..], &["python3", "-c", starts]].concat();
+    let ran = agents(&python, "");
+    assert_eq!(ran.0.stdout, CERTIFICATE, "{}", ran.stderr());
+    let script = "cat \"$CERTIFICATE\" \"$CERTIFICATE\"; printf ' %s' \"$DEPLOY_KEY\"";
+    let shell = [&["exec"], &both[..], &["sh", "-c", script]].concat();
+    assert_eq!(agents(&shell, "").ok(), "[keyfob:CERTIFICATE]\n[keyfob:CERTIFICATE]\n [keyfob:DEPLOY_KEY]");
+    let names = || std::fs::read_dir(&agent.dir).expect("the directory").flatten().map(|e| e.file_name());
+    assert!(
+        !names().any(|name| name.to_string_lossy().starts_with(".new-")),
+        "nothing is left: {:?}",
+        names().collect::<Vec<_>>()
+    );
 
     // What was masked is told to the control plane, and so is whether that works.
     let leaks =
         async || alice.secrets().list_leaks(v1::ListLeaksRequest::default()).await.expect("a list").into_inner().leaks;
     let mut found = leaks().await;
-    while found.iter().map(|leak| leak.count).sum::<u64>() < 3 {
+    while found.iter().map(|leak| leak.count).sum::<u64>() < 6 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         found = leaks().await;
     }
@@ -336,8 +350,13 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let mut found: Vec<_> =
         found.iter().map(|l| (program(&l.unit), l.name.as_str(), l.form.as_str(), l.count, l.session == id)).collect();
     found.sort_unstable();
-    let expected = [("exec", "base64"), ("exec", "raw"), ("redact", "raw")];
-    assert_eq!(found, expected.map(|(unit, form)| (unit.to_owned(), "deploy-key", form, 1, true)));
+    let expected = [
+        ("exec", "certificate", "raw", 2),
+        ("exec", "deploy-key", "base64", 1),
+        ("exec", "deploy-key", "raw", 2),
+        ("redact", "deploy-key", "raw", 1),
+    ];
+    assert_eq!(found, expected.map(|(unit, name, form, count)| (unit.to_owned(), name, form, count, true)));
     let root = world.cli("second", Role::Admin).await;
     let redaction = || root.run(&["session", "show", &id, "-o", "json"]).json()["agent"]["redaction"].clone();
     wait_for("the canary", || redaction().as_str().is_some_and(|said| said.starts_with("verified")));

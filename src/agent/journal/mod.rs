@@ -18,8 +18,8 @@
 //!
 //! A message is taken from its socket after journald has it. Killed in between, this process has its successor send again: at
 //! most one datagram of each socket, and of each stream one piece (at most 16 KiB of lines). There is no telling: the kernel can
-//! do one of both at a time. Lost is what was read of a line that had no end for 20 ms, and a client that had connected and was not
-//! yet in systemd's hands.
+//! do one of both at a time. Lost is what had been read of lines that had no end yet (`stream` says when they are), and a client
+//! that was accepted and not yet in systemd's hands, which is the next thing done with it.
 
 mod agent;
 mod credentials;
@@ -241,6 +241,7 @@ pub fn main(services: bool, configured: JournalMode, dir: &Path) -> ExitCode {
             if end == End::Stop {
                 forwarder.give_back();
             }
+            forwarder.last_words();
             let _ = fs::remove_file(&deaths);
             ExitCode::SUCCESS
         }
@@ -371,9 +372,12 @@ impl Forwarder {
         Ok(())
     }
 
-    fn restore(&mut self, number: u64, client: OwnedFd, upstream: OwnedFd) {
-        let known = self.store.known(number);
-        match Connection::restored(client, upstream, &known, &mut self.tools) {
+    fn restore(&mut self, number: u64, client: OwnedFd, upstream: Option<OwnedFd>) {
+        let connection = match upstream {
+            Some(upstream) => Connection::restored(client, upstream, &self.store.known(number), &mut self.tools),
+            None => Connection::accepted(client, &mut self.tools).ok(),
+        };
+        match connection {
             Some(connection) => {
                 let who = Who::Stream(number);
                 let watched = [Some(&connection.client), connection.upstream.as_ref()]
@@ -519,7 +523,9 @@ impl Forwarder {
             stream::Turn::Connected => {
                 if let Some(upstream) = &connection.upstream {
                     let _ = watch(&self.epoll, upstream.as_fd(), Who::Stream(number));
-                    self.store.forget_stream(number); // of an upstream before
+                    if connection.is_underway() {
+                        self.store.forget_stream(number); // of an upstream before
+                    }
                     if let Err(error) =
                         self.store.keep_stream(number, &connection.client, upstream, &connection.known())
                     {
@@ -547,12 +553,18 @@ impl Forwarder {
             if self.streams.len() >= STREAMS {
                 continue; // as journald would
             }
-            let Ok(connection) = Connection::accepted(client, &mut self.tools) else { continue };
             let number = self.next;
             self.next += 1;
-            if watch(&self.epoll, connection.client.as_fd(), Who::Stream(number)).is_ok() {
-                self.streams.insert(number, connection);
-                self.ready.add(Who::Stream(number));
+            self.store.keep_client(number, &client);
+            let connection = Connection::accepted(client, &mut self.tools)
+                .ok()
+                .filter(|connection| watch(&self.epoll, connection.client.as_fd(), Who::Stream(number)).is_ok());
+            match connection {
+                Some(connection) => {
+                    self.streams.insert(number, connection);
+                    self.ready.add(Who::Stream(number));
+                }
+                None => self.store.forget_stream(number),
             }
         }
         self.ready.add(Who::Listener);
@@ -617,6 +629,13 @@ impl Forwarder {
             let _ = sd_notify::notify(&[NotifyState::Status(&text)]);
             self.agents.say(&ToAgent::State(now.clone()));
             self.told = now;
+        }
+    }
+
+    fn last_words(&mut self) {
+        let path = upstream(self.exchange.as_ref(), &self.journal, Door::Stdout);
+        for connection in self.streams.values_mut() {
+            connection.last_words(&mut self.tools, &|| Door::Stdout.connect(&path));
         }
     }
 

@@ -24,8 +24,8 @@ const PRINTS: [&str; 2] = ["prints-a", "prints-b"];
 pub struct Restored {
     /// Sockets that are bound to a path, by its last part: what clients or the agent come to.
     pub bound: Vec<(String, OwnedFd)>,
-    /// A client and its upstream, by their number.
-    pub streams: Vec<(u64, OwnedFd, OwnedFd)>,
+    /// A client and, if it had one yet, its upstream, by their number.
+    pub streams: Vec<(u64, OwnedFd, Option<OwnedFd>)>,
     pub prints: Option<OwnedFd>,
 }
 
@@ -61,14 +61,18 @@ impl Store {
                         if sockets::bound_name(&fd).is_some() { (fd, other) } else { (other, fd) }
                     }
                 };
-                restored.streams.push((number, client, other));
+                restored.streams.push((number, client, Some(other)));
             } else if let Some(name) = sockets::bound_name(&fd) {
                 rustix::io::ioctl_fionbio(&fd, true)?; // systemd hands its own over as such that wait
                 restored.bound.push((name, fd));
             }
         }
-        for (number, _) in single {
-            store.forget_stream(number);
+        for (number, fd) in single {
+            if sockets::bound_name(&fd).is_some() {
+                restored.streams.push((number, fd, None));
+            } else {
+                store.forget_stream(number);
+            }
         }
         Ok((store, restored))
     }
@@ -84,7 +88,12 @@ impl Store {
         tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(PRINTS[self.next])], &[]);
     }
 
-    /// Without FDPOLL=0 systemd would let go of a stream whose client has gone, with what is still to be read.
+    /// Who has just come, and has said nothing yet.
+    pub fn keep_client(&self, number: u64, client: &OwnedFd) {
+        self.keep(&stream_name(number), client);
+    }
+
+    /// Also of a client that is kept: systemd keeps no socket twice. Without FDPOLL=0 systemd would let go of a stream whose client has gone, with what is still to be read.
     pub fn keep_stream(&self, number: u64, client: &OwnedFd, upstream: &OwnedFd, known: &[u8]) -> io::Result<()> {
         fs::write(self.file(number), known)?;
         let name = stream_name(number);

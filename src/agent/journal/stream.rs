@@ -7,7 +7,8 @@
 //! Each client has an upstream of its own. What was read is taken out of the client's socket only when it has gone up whole;
 //! until then it was peeked at. So a process that dies between two system calls loses nothing, and the next one repeats
 //! at the most what was sent and not yet taken: one piece of one client. A line that has no end yet stays in the socket, for a
-//! moment; then it is read and the engine keeps the part of it that is undecided, in memory.
+//! moment; then it is read, and what the engine makes of it is kept in memory until the line's end: journald ends a line where the
+//! sender changes, and who wrote its first half may be gone when the second comes.
 //!
 //! Journald believes the header's unit of clients that are root. It will see root in any case, so it is blanked for all others.
 
@@ -34,8 +35,12 @@ const HEADER_LINES: usize = 7;
 const LONGEST_HEADER: usize = 4096;
 /// Small enough that the kernel takes what comes of it as one.
 pub const PIECE: usize = 16 * 1024;
-/// How long a line may be without its end before it is read all the same: a writer of single bytes would wait for us.
+/// How long a line may be without its end before it is read all the same: a writer of single bytes would wait for us, once
+/// its buffer holds no more of them. That is some 250 where it has the kernel's default size.
 const UNFINISHED: Duration = Duration::from_millis(20);
+/// With fewer bytes nobody waits, or hardly anybody.
+const FEW: usize = 100;
+const FEW_UNFINISHED: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// What a client's turn came to.
@@ -75,6 +80,8 @@ pub struct Connection {
     /// It has printed something.
     begun: bool,
     engine: Option<(u64, redaction::Stream)>,
+    /// What has come out of the engine of a line that has no end yet.
+    line: Vec<u8>,
     pending: Option<Pending>,
     unfinished: Option<Instant>,
     /// The client has closed its end.
@@ -109,6 +116,7 @@ impl Connection {
             forked: is_forked_by_init(peer.pid),
             begun: false,
             engine: None,
+            line: Vec::new(),
             pending: None,
             unfinished: None,
             ended: false,
@@ -134,6 +142,11 @@ impl Connection {
             connection.take(untaken, tools);
         }
         Some(connection)
+    }
+
+    /// Its header has gone up.
+    pub fn is_underway(&self) -> bool {
+        self.untaken == 0
     }
 
     /// For [`Self::restored`].
@@ -231,8 +244,9 @@ impl Connection {
         } else {
             let behind = || rustix::io::ioctl_fionread(&self.client).is_ok_and(|all| all > length as u64);
             let since = *self.unfinished.get_or_insert_with(Instant::now);
-            if length < PIECE && !self.ended && since.elapsed() < UNFINISHED && !behind() {
-                return Turn::At(since + UNFINISHED);
+            let patience = if length < FEW { FEW_UNFINISHED } else { UNFINISHED };
+            if length < PIECE && !self.ended && since.elapsed() < patience && !behind() {
+                return Turn::At(since + patience);
             }
             length
         };
@@ -247,7 +261,7 @@ impl Connection {
             self.begun = true;
         }
         self.writer = writer;
-        let mut bytes = std::mem::take(&mut tools.out);
+        let mut bytes = self.line_so_far(&mut tools.out);
         match tools.redactor.clone() {
             None => bytes.extend_from_slice(&seen[..take]),
             Some(redactor) => {
@@ -261,8 +275,18 @@ impl Connection {
             }
         }
         self.counted(tools);
+        if whole == 0 && !self.ended && bytes.len() < PIECE {
+            self.line = bytes;
+            self.take(take, tools);
+            return Turn::More;
+        }
         self.pending = Some(Pending { bytes, sent: 0, writer, take });
         self.flush(tools, connect)
+    }
+
+    fn line_so_far(&mut self, spare: &mut Vec<u8>) -> Vec<u8> {
+        let line = std::mem::take(&mut self.line);
+        if line.is_empty() { std::mem::take(spare) } else { line }
     }
 
     fn origin(&self) -> Origin<'_> {
@@ -270,18 +294,31 @@ impl Connection {
     }
 
     fn holds(&self) -> bool {
-        self.engine.as_ref().is_some_and(|(_, stream)| stream.holds())
+        !self.line.is_empty() || self.engine.as_ref().is_some_and(|(_, stream)| stream.holds())
     }
 
     /// What is undecided goes up as it is decided now.
     fn flush_engine(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {
-        let mut bytes = std::mem::take(&mut tools.out);
+        let mut bytes = self.line_so_far(&mut tools.out);
         if let Some((_, mut stream)) = self.engine.take() {
             stream.finish(&mut bytes, &mut tools.hits);
         }
         self.counted(tools);
         self.pending = Some(Pending { bytes, sent: 0, writer: self.writer, take: 0 });
         self.flush(tools, connect)
+    }
+
+    /// This process ends in an orderly way: what has come of a line goes up, but for what may be the beginning of a value.
+    pub fn last_words(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) {
+        if self.pending.is_none() && self.holds() {
+            let mut bytes = self.line_so_far(&mut tools.out);
+            if let Some((_, stream)) = &mut self.engine {
+                stream.idle(&mut bytes, &mut tools.hits);
+            }
+            self.counted(tools);
+            self.pending = Some(Pending { bytes, sent: 0, writer: self.writer, take: 0 });
+        }
+        self.flush(tools, connect);
     }
 
     fn finish(&mut self, tools: &mut Tools, connect: &dyn Fn() -> nix::Result<OwnedFd>) -> Turn {

@@ -1,7 +1,7 @@
 //! Fingerprints as tables, in one flat piece of memory which the caller may supply.
 //!
 //! ```text
-//! key | bloom: words u32 | buckets: first entry u32, one more than there are | entries, sorted: hash of a window 32 bits,
+//! key | bloom: words u32 | buckets: first entry 24 bits, marks 8; one more than there are | entries, sorted: hash of a window 32 bits,
 //! pattern 30, which of its windows 2 | patterns: mac 16, len u32, label u32, windows' offsets 3 x u32, their hashes as one u32
 //! ```
 
@@ -10,7 +10,7 @@ use std::{convert::Infallible, fmt, ops::Range};
 use zeroize::Zeroizing;
 
 use super::{
-    fingerprint::{Fingerprints, STRIDE},
+    fingerprint::{Fingerprints, MOST, STRIDE},
     kernel::{self, Bloom, Kernel},
     key::{Key, WINDOW},
 };
@@ -39,6 +39,14 @@ struct Plan {
 }
 
 const PATTERN: usize = 40;
+/// The part of a bucket that says which entry is its first. In the other eight bits one is set for each of its entries.
+const FIRST: u32 = (1 << 24) - 1;
+const _: () = assert!(STRIDE * MOST <= FIRST as usize);
+
+/// An entry's bit in its bucket. A window that the Bloom filter takes for another has mostly another one.
+fn mark(hash: u32) -> u32 {
+    1 << (24 + ((hash ^ hash >> 5 ^ hash >> 10) & 7))
+}
 
 impl Plan {
     fn of(patterns: usize, entries: &[u64]) -> Self {
@@ -75,10 +83,10 @@ impl Plan {
         }
         let mut first = 0;
         for (bucket, to) in memory[self.buckets.clone()].chunks_mut(4).enumerate() {
-            while entries.get(first).is_some_and(|e| (e >> (64 - self.bucket_bits)) < bucket as u64) {
-                first += 1;
-            }
-            to.copy_from_slice(&(first as u32).to_le_bytes());
+            let its = entries[first..].iter().take_while(|e| (*e >> (64 - self.bucket_bits)) <= bucket as u64);
+            let (count, marks) = its.fold((0, 0), |(count, marks), e| (count + 1, marks | mark((e >> 32) as u32)));
+            to.copy_from_slice(&(first as u32 | marks).to_le_bytes());
+            first += count;
         }
         for (to, entry) in memory[self.entries.clone()].chunks_mut(8).zip(entries) {
             to.copy_from_slice(&entry.to_le_bytes());
@@ -194,11 +202,34 @@ impl Pattern {
 }
 
 impl Tables<'_> {
+    /// Of the places of a text that the Bloom filter lets through, what is left after a look at the buckets, with the windows.
+    pub fn likely<'p>(
+        &self,
+        text: &'p [u8],
+        places: &'p mut [u16],
+    ) -> impl Iterator<Item = (usize, [u8; 8])> + use<'p> {
+        let eight = |place| *text[usize::from(place)..].first_chunk().expect("there are bytes behind a window");
+        let mut count = 0;
+        // Without a branch, so that the buckets are fetched from memory together and not one after the other.
+        for i in 0..places.len() {
+            let place = places[i];
+            let hash = self.bloom.hash.of(eight(place));
+            let bucket = u32::from_le_bytes(self.buckets[self.bucket(hash)]);
+            places[count] = place;
+            count += usize::from(bucket & mark(hash) != 0);
+        }
+        places[..count].iter().map(move |place| (usize::from(*place), eight(*place)))
+    }
+
+    fn bucket(&self, hash: u32) -> usize {
+        (hash >> (32 - self.bucket_bits)) as usize
+    }
+
     /// The patterns, and which of their windows, that have this window.
     pub fn with_window(&self, eight: [u8; 8], mut found: impl FnMut(u32, usize)) {
         let hash = self.bloom.hash.of(eight);
-        let bucket = (hash >> (32 - self.bucket_bits)) as usize;
-        let [first, end] = [bucket, bucket + 1].map(|b| u32::from_le_bytes(self.buckets[b]) as usize);
+        let bucket = self.bucket(hash);
+        let [first, end] = [bucket, bucket + 1].map(|b| (u32::from_le_bytes(self.buckets[b]) & FIRST) as usize);
         for entry in self.entries[first..end].iter().map(|e| u64::from_le_bytes(*e)) {
             if (entry >> 32) as u32 == hash {
                 found(entry as u32 >> 2, entry as usize & 3);

@@ -23,7 +23,8 @@ pub const SHORTEST: usize = WINDOW + STRIDE - 1;
 pub const LONGEST: usize = 1 << 20;
 /// The last window lies at most this far from the first one.
 const FARTHEST: usize = 127;
-const MOST: usize = 1 << 22;
+/// The most patterns.
+pub(super) const MOST: usize = 1 << 22;
 
 const MAGIC: &[u8; 5] = b"KFPR\x01";
 const HEADER: usize = MAGIC.len() + 32 + 4;

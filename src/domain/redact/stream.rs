@@ -2,8 +2,8 @@
 
 use super::{
     finder::Finder,
-    track::{self, Span, Text, Track},
-    view::{View, Without},
+    track::{self, Span, Text, Track, free_by_newline},
+    view::{self, View, Without},
 };
 
 /// Where the text goes.
@@ -17,7 +17,7 @@ pub trait Sink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A newline lets everything before it out, unless a window stands for a pattern that is not all there yet. A pattern of
-    /// several lines is then masked from the line on in which its windows are.
+    /// several lines is then masked from the line on in which its windows are. Patterns are also found through escape sequences.
     Lines,
     /// Patterns are also found through escape sequences, CRLF and line wraps; only what follows, and idling, let text out.
     Terminal,
@@ -34,8 +34,8 @@ pub struct Stream {
 impl Stream {
     pub fn new(mode: Mode) -> Self {
         let views = match mode {
-            Mode::Lines => Vec::new(),
-            Mode::Terminal => vec![View::new(Without::Escapes), View::new(Without::Breaks)],
+            Mode::Lines => vec![View::new(Without::Escapes, true)],
+            Mode::Terminal => vec![View::new(Without::Returns, false), View::new(Without::Breaks, false)],
         };
         Self { mode, raw: Track::default(), views, pending: Pending::default() }
     }
@@ -43,18 +43,14 @@ impl Stream {
     /// Gives the sink what may leave now.
     pub fn push(&mut self, finder: &Finder, input: &[u8], sink: &mut impl Sink) {
         let tables = finder.tables();
-        let (start, end) = (self.raw.end(), self.raw.end() + input.len() as u64);
-        self.raw.push(&tables, input, self.mode == Mode::Lines, &mut self.pending.found);
-        let mut limit = end.saturating_sub(finder.hold as u64);
-        if self.mode == Mode::Lines {
-            // A newline farther back lets nothing out that is not free already.
-            let tail = &input[input.len().saturating_sub(finder.hold)..];
-            let newline = tail.iter().rposition(|b| *b == b'\n');
-            limit = newline.map_or(limit, |at| end - (tail.len() - at - 1) as u64);
-        }
-        limit = limit.min(self.raw.undecided(end));
+        let end = self.raw.end() + input.len() as u64;
+        let lines = self.mode == Mode::Lines;
+        self.raw.push(&tables, input, lines, &mut self.pending.found);
+        let free =
+            if lines { free_by_newline(input, end, finder.hold) } else { end.saturating_sub(finder.hold as u64) };
+        let mut limit = free.min(self.raw.undecided(end));
         for view in &mut self.views {
-            limit = limit.min(view.push(finder, &tables, start, input, &mut self.pending.found));
+            limit = limit.min(view.push(finder, &tables, &self.raw.with(input), &mut self.pending.found));
         }
         self.pending.release(limit, &self.raw.with(input), sink);
         self.raw.settle(finder, self.pending.released, input);
@@ -81,7 +77,7 @@ impl Stream {
     /// Lets out everything, and wipes what was held. What comes after it is a new text.
     pub fn finish(&mut self, finder: &Finder, sink: &mut impl Sink) {
         let tables = finder.tables();
-        self.raw.end_of_text(&tables, &[], &mut self.pending.found);
+        self.raw.end_of_text(&tables, &[], self.mode == Mode::Lines, &mut self.pending.found);
         self.views.iter_mut().for_each(|view| view.end_of_text(&tables, &mut self.pending.found));
         self.pending.release(self.raw.end(), &self.raw.with(&[]), sink);
         *self = Self::new(self.mode);
@@ -98,12 +94,18 @@ impl Stream {
 /// Finds all in one whole message.
 pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
     let tables = finder.tables();
-    if track::has_none(&tables, whole) {
+    let has_escapes = view::has_escapes(whole);
+    if !has_escapes && track::has_none(&tables, whole) {
         return sink.clean(whole);
     }
     let (mut pending, mut track) = (Pending::default(), Track::default());
     track.push(&tables, whole, false, &mut pending.found);
-    track.end_of_text(&tables, whole, &mut pending.found);
+    track.end_of_text(&tables, whole, false, &mut pending.found);
+    if has_escapes {
+        let mut view = View::new(Without::Escapes, false);
+        view.push(finder, &tables, &Text::whole(whole), &mut pending.found);
+        view.end_of_text(&tables, &mut pending.found);
+    }
     pending.release(whole.len() as u64, &Text::whole(whole), sink);
 }
 

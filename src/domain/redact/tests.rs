@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{fingerprint::STRIDE, kernel::Kernel, key::WINDOW, *};
+use super::{kernel::Kernel, key::WINDOW, *};
 
 /// splitmix64
 struct Random(u64);
@@ -110,15 +110,15 @@ impl Case {
         text
     }
 
-    /// All places of all patterns; where `lines`, from the line on in which the window is that is looked up.
+    /// All places of all patterns; where `lines`, from the line on in which the last window ends.
     fn spans(&self, text: &[u8], lines: bool) -> Vec<(usize, usize, usize)> {
         let mut spans = Vec::new();
         for (label, pattern) in self.patterns.iter().enumerate() {
             let f = &self.fingerprints.list[label];
             for start in 0..(text.len() + 1).saturating_sub(pattern.len()) {
                 if text[start..].starts_with(pattern) {
-                    let looked_up = f.windows.iter().find(|w| (start + w.at as usize).is_multiple_of(STRIDE)).unwrap();
-                    let before = &text[start..start + looked_up.at as usize + WINDOW - 1];
+                    let last = f.windows.iter().map(|w| w.at as usize).max().unwrap();
+                    let before = &text[start..start + last + WINDOW - 1];
                     let newline = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
                     spans.push((start + if lines { newline } else { 0 }, start + pattern.len(), label));
                 }
@@ -128,27 +128,45 @@ impl Case {
     }
 
     fn expected(&self, text: &[u8], lines: bool) -> Vec<u8> {
-        let mut spans = self.spans(text, lines);
-        spans.sort_unstable();
-        let (mut out, mut at, mut i) = (Out::default(), 0, 0);
-        while i < spans.len() {
-            let (start, mut end, label) = spans[i];
-            let mut labels = vec![label as u32];
-            i += 1;
-            while i < spans.len() && spans[i].0 < end {
-                end = end.max(spans[i].1);
-                labels.push(spans[i].2 as u32);
-                i += 1;
-            }
-            labels.sort_unstable();
-            labels.dedup();
-            out.clean(&text[at..start]);
-            out.masked(&labels);
-            at = end;
-        }
-        out.clean(&text[at..]);
-        out.0
+        masked(text, self.spans(text, lines))
     }
+
+    /// The same for a text of which some bytes belong to escape sequences.
+    fn expected_through(&self, text: &[(u8, bool)], lines: bool) -> Vec<u8> {
+        let (read, places): (Vec<u8>, Vec<usize>) =
+            text.iter().enumerate().filter(|(_, (_, escape))| !escape).map(|(at, (byte, _))| (*byte, at)).unzip();
+        let raw: Vec<u8> = text.iter().map(|(byte, _)| *byte).collect();
+        let mut spans = self.spans(&raw, lines);
+        for (start, end, label) in self.spans(&read, lines) {
+            let whole = end - self.patterns[label].len();
+            if places[end - 1] - places[whole] >= end - whole {
+                spans.push((places[start], places[end - 1] + 1, label));
+            }
+        }
+        masked(&raw, spans)
+    }
+}
+
+fn masked(text: &[u8], mut spans: Vec<(usize, usize, usize)>) -> Vec<u8> {
+    spans.sort_unstable();
+    let (mut out, mut at, mut i) = (Out::default(), 0, 0);
+    while i < spans.len() {
+        let (start, mut end, label) = spans[i];
+        let mut labels = vec![label as u32];
+        i += 1;
+        while i < spans.len() && spans[i].0 < end {
+            end = end.max(spans[i].1);
+            labels.push(spans[i].2 as u32);
+            i += 1;
+        }
+        labels.sort_unstable();
+        labels.dedup();
+        out.clean(&text[at..start]);
+        out.masked(&labels);
+        at = end;
+    }
+    out.clean(&text[at..]);
+    out.0
 }
 
 fn streamed<'a>(finder: &Finder, mode: Mode, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
@@ -321,6 +339,67 @@ fn a_terminal_shows_patterns_in_pieces() {
             assert_eq!(shown(streamed(&finder, Mode::Terminal, [a, b])), expected, "{text:?} split at {at}");
         }
         assert_eq!(shown(streamed(&finder, Mode::Terminal, text.as_bytes().chunks(1))), expected, "{text:?}, bytes");
+    }
+}
+
+#[test]
+fn colours_hide_nothing_in_lines() {
+    let case = Case::new(&[(b"begin-REGION12-end", 6..14), (b"first line\nsecond REGION12\nthird", 18..26)]);
+    let finder = Finder::new(&case.fingerprints);
+    for (text, in_lines, as_one) in [
+        ("a begin-\x1b[31mREGION\x1b[0m12-end z\n", "a <0> z\n", "a <0> z\n"),
+        ("\x1b[1mb\x1b[0megin-REGION12-end\x1b[0m", "\x1b[1m<0>\x1b[0m", "\x1b[1m<0>\x1b[0m"),
+        ("begin-REGION12-en\x1b]8;;http://x\x1b\\d begin-REGION12-\x1b[Kend", "<0> <0>", "<0> <0>"),
+        ("\x1b[2K\n\n\n begin-REGION12-end \x1b[m\n", "\x1b[2K\n\n\n <0> \x1b[m\n", "\x1b[2K\n\n\n <0> \x1b[m\n"),
+        ("fir\x1b[1mst line\nsecond REGION12\nth\x1b[mird", "fir\x1b[1mst line\n<1>", "<1>"),
+        // what a terminal does, lines do not
+        ("a begin-REG\nION12-end \x1b[m", "a begin-REG\nION12-end \x1b[m", "a begin-REG\nION12-end \x1b[m"),
+    ] {
+        let shown = |out: Vec<u8>| String::from_utf8(out).unwrap();
+        for at in 0..text.len() {
+            let (a, b) = text.as_bytes().split_at(at);
+            assert_eq!(shown(streamed(&finder, Mode::Lines, [a, b])), in_lines, "{text:?} split at {at}");
+        }
+        assert_eq!(shown(streamed(&finder, Mode::Lines, text.as_bytes().chunks(1))), in_lines, "{text:?}, bytes");
+        let mut out = Out::default();
+        find_all(&finder, text.as_bytes(), &mut out);
+        assert_eq!(shown(out.0), as_one, "{text:?} as one message");
+    }
+}
+
+#[test]
+fn through_colours_all_that_the_reference_finds_is_masked_however_the_text_is_cut() {
+    let mut r = Random(6);
+    for round in 0..120 {
+        let alphabet: &[u8] = [&b"ab\n"[..], b"abcdefgh\n"][round % 2];
+        let case = Case::random(&mut r, alphabet, 5, 30);
+        let finder = Finder::new(&case.fingerprints);
+        let mut text = Vec::new();
+        // Some parts of it are coloured, and a view sleeps in the others.
+        for part in 0..8 {
+            for byte in case.text(&mut r, alphabet, 3) {
+                if part % 2 == 1 && r.below(6) == 0 {
+                    let sequences: [&[u8]; 4] = [b"\x1b[31m", b"\x1b[m", b"\x1b]0;-\x07", b"\x1b(B"];
+                    text.extend(sequences[r.below(sequences.len())].iter().map(|byte| (*byte, true)));
+                }
+                text.push((byte, false));
+            }
+        }
+        let raw: Vec<u8> = text.iter().map(|(byte, _)| *byte).collect();
+        let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let mut whole = Out::default();
+        find_all(&finder, &raw, &mut whole);
+        assert_eq!(shown(&whole.0), shown(&case.expected_through(&text, false)), "round {round}");
+
+        let expected = shown(&case.expected_through(&text, true));
+        let same = |what: &str, out: Vec<u8>| assert_eq!(shown(&out), expected, "round {round}, {what}");
+        same("one write", streamed(&finder, Mode::Lines, [&*raw]));
+        same("byte by byte", streamed(&finder, Mode::Lines, raw.chunks(1)));
+        same("chunks", streamed(&finder, Mode::Lines, random_chunks(&mut r, &raw, 20)));
+        for at in 0..raw.len() {
+            let (a, b) = raw.split_at(at);
+            same(&format!("split at {at}"), streamed(&finder, Mode::Lines, [a, b]));
+        }
     }
 }
 

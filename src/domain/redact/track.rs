@@ -26,6 +26,8 @@ pub(super) struct Span {
     pub start: u64,
     pub end: u64,
     pub label: u32,
+    /// Where the pattern begins: before `start`, if a line of it had been let out.
+    pub whole: u64,
 }
 
 #[derive(Default)]
@@ -44,14 +46,13 @@ pub(super) struct Track {
 struct Young {
     window: u64,
     span: Span,
-    /// What was let out before the window was seen is not masked any more: a line before the window's.
-    from: u64,
     pattern: u32,
 }
 
 struct Live {
     window: u64,
     span: Span,
+    /// What may have been let out before all windows were seen is not masked any more: the lines before the last window's end.
     from: u64,
     pattern: u32,
     /// A shorter pattern was found by the same window: mostly another form of the same.
@@ -70,29 +71,29 @@ impl Track {
             let Some(start) = window.checked_sub(u64::from(p.at[which])).filter(|start| *start >= text.base) else {
                 return;
             };
-            let from = if lines { text.line_before(start, window + WINDOW as u64 - 1) } else { start };
-            let span = Span { start, end: start + u64::from(p.len), label: p.label };
-            young.push_back(Young { window, span, from, pattern });
+            let span = Span { start, end: start + u64::from(p.len), label: p.label, whole: start };
+            young.push_back(Young { window, span, pattern });
         });
         if !self.young.is_empty() || !self.live.is_empty() {
-            self.decide(tables, input, false, found);
+            self.decide(tables, input, lines, false, found);
         }
     }
 
     /// Nothing more comes: decides what waits behind a window whose pattern will never be all there.
-    pub fn end_of_text(&mut self, tables: &Tables, input: &[u8], found: &mut Vec<Span>) {
+    pub fn end_of_text(&mut self, tables: &Tables, input: &[u8], lines: bool, found: &mut Vec<Span>) {
         if !self.young.is_empty() {
-            self.decide(tables, input, true, found);
+            self.decide(tables, input, lines, true, found);
         }
     }
 
-    fn decide(&mut self, tables: &Tables, input: &[u8], is_end: bool, found: &mut Vec<Span>) {
+    fn decide(&mut self, tables: &Tables, input: &[u8], lines: bool, is_end: bool, found: &mut Vec<Span>) {
         let Self { held, young, live, soonest, oldest, spent, .. } = self;
         let text = held.with(input);
         while let Some(first) = young.front() {
             let p = tables.pattern(first.pattern);
             let Span { start, end, .. } = first.span;
-            let all_there = start + u64::from(p.windows_end()) <= text.end();
+            let windows_end = start + u64::from(p.windows_end());
+            let all_there = windows_end <= text.end();
             if !all_there && !is_end {
                 break; // the budget is spent in the order of the text
             }
@@ -103,7 +104,8 @@ impl Track {
                 *spent += if unchecked { 0 } else { u64::from(p.len) };
                 (*soonest, *oldest) =
                     if live.is_empty() { (end, start) } else { (end.min(*soonest), start.min(*oldest)) };
-                let Young { window, span, from, pattern } = *first;
+                let from = if lines { text.line_before(start, windows_end - 1) } else { start };
+                let Young { window, span, pattern } = *first;
                 live.push(Live { window, span, from, pattern, explained: false, unchecked });
             }
             young.pop_front();
@@ -159,6 +161,16 @@ impl Track {
         self.oldest = self.live.iter().map(|l| l.span.start).min().unwrap_or(0);
     }
 
+    /// Forgets all, and goes on at this place: what has been spent stays spent.
+    pub fn restart(&mut self, at: u64) {
+        *self = Self {
+            held: Held { base: at, ..Default::default() },
+            next: at.next_multiple_of(STRIDE as u64),
+            spent: self.spent,
+            ..Default::default()
+        };
+    }
+
     pub fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {
         self.held.with(input)
     }
@@ -175,6 +187,14 @@ impl Track {
     }
 }
 
+/// Where what the last newline lets out ends, in a text whose end has come now; without a newline, what nothing undecided can reach
+/// back to. A newline farther back lets nothing out that is not free already.
+pub(super) fn free_by_newline(input: &[u8], end: u64, hold: usize) -> u64 {
+    let tail = &input[input.len().saturating_sub(hold)..];
+    let newline = tail.iter().rposition(|b| *b == b'\n');
+    newline.map_or(end.saturating_sub(hold as u64), |at| end - (tail.len() - at - 1) as u64)
+}
+
 /// Whether no pattern's window is in the text.
 pub(super) fn has_none(tables: &Tables, whole: &[u8]) -> bool {
     let mut none = true;
@@ -184,18 +204,21 @@ pub(super) fn has_none(tables: &Tables, whole: &[u8]) -> bool {
 
 /// Looks up all windows that end within the text.
 fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64, u32, usize)) {
-    let mut candidate = |at: u64| tables.with_window(text.eight(at), |pattern, which| hit(at, pattern, which));
     let middle = text.base + text.held.len() as u64;
     // Those which begin in what is held ...
     while *next < middle && *next + WINDOW as u64 <= text.end() {
         if tables.bloom.may_have(text.eight(*next)) {
-            candidate(*next);
+            tables.with_window(text.eight(*next), |pattern, which| hit(*next, pattern, which));
         }
         *next += STRIDE as u64;
     }
     // ... and those in the input.
     if let Some(from) = next.checked_sub(middle) {
-        let scanned = tables.kernel.scan(tables.bloom, text.input, from as usize, |at| candidate(middle + at as u64));
+        let scanned = tables.kernel.scan(tables.bloom, text.input, from as usize, |at, block, places| {
+            for (place, eight) in tables.likely(block, places) {
+                tables.with_window(eight, |pattern, which| hit(middle + (at + place) as u64, pattern, which));
+            }
+        });
         *next = middle + scanned as u64;
     }
 }
@@ -204,7 +227,7 @@ fn look_up(tables: &Tables, text: &Text, next: &mut u64, mut hit: impl FnMut(u64
 pub(super) struct Text<'a> {
     pub base: u64,
     held: &'a [u8],
-    input: &'a [u8],
+    pub input: &'a [u8],
 }
 
 impl<'a> Text<'a> {

@@ -4,12 +4,12 @@
 //! a word of 32 bits, the lower ones three bits of it; only if all are set the window may be one that is looked for. 64 answers
 //! are collected before any is looked at, so that the processor need not guess which way each goes.
 //!
-//! A filter in vector registers instead of memory was left out: it needs no loads, but is full at some thousand bits, that is
-//! with the forms of a few dozen secrets; below that it would be up to twice as fast.
+//! What bounds it is the load of a word for each window. A filter in vector registers instead of memory was left out: it needs
+//! no loads, but is full at some thousand bits, that is with the forms of a few dozen secrets; below that it would be up to
+//! twice as fast.
 //!
-//! There are three ways to do it, which give the same answers: [`scalar`] is the one to understand, `avx2` is the same code in
-//! another order for the compiler to make vectors of, `avx512` spells the vectors out. What the machine has is chosen when it
-//! is known.
+//! There are three ways to do it, which give the same answers: [`scalar`] is the one to understand, `avx512` makes vectors of
+//! it, `avx2` is the same for vectors of half the size. What the machine has is chosen when it is known.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -24,6 +24,8 @@ use super::{
 
 /// One answer is a bit of a word.
 const LANES: usize = 64;
+/// So many words are made at once.
+const WORDS: usize = 8;
 /// The bytes from one word's first window to the next one's.
 const STEP: usize = LANES * STRIDE;
 /// What may be loaded from the start of one word's windows on: 16 bytes more than they take.
@@ -42,10 +44,16 @@ impl Bloom<'_> {
     }
 
     pub fn may_have(self, eight: [u8; 8]) -> bool {
-        let hash = self.hash.of(eight);
-        let [first, second, third] = bits(hash);
-        let word = u32::from_le_bytes(self.words[(hash >> self.shift()) as usize]);
+        self.has(self.hash.of(eight))
+    }
+
+    fn has(self, hash: u32) -> bool {
+        let ([first, second, third], word) = (bits(hash), self.word(hash));
         word >> first & word >> second & word >> third & 1 == 1
+    }
+
+    fn word(self, hash: u32) -> u32 {
+        u32::from_le_bytes(self.words[(hash >> self.shift()) as usize])
     }
 }
 
@@ -91,25 +99,26 @@ impl Kernel {
         kinds.into_iter().flatten().map(Self)
     }
 
-    /// Tells the places in `text`, from `from` on in steps of the stride, whose window may be one that is looked for; gives the
-    /// first place whose window is not all there.
-    pub fn scan(self, bloom: Bloom, text: &[u8], from: usize, mut candidate: impl FnMut(usize)) -> usize {
+    /// Tells the places in `text`, from `from` on in steps of the stride, whose window may be one that is looked for: for a
+    /// block, which begins at the place told with it, those in it. Gives the first place whose window is not all there.
+    pub fn scan(
+        self,
+        bloom: Bloom,
+        text: &[u8],
+        from: usize,
+        mut candidates: impl FnMut(usize, &[u8], &mut [u16]),
+    ) -> usize {
         let mut at = from;
-        let mut look_at = |at: usize, words: &[u64]| {
-            for (word, at) in words.iter().zip((at..).step_by(STEP)) {
-                let mut hits = *word;
-                while hits != 0 {
-                    candidate(at + STRIDE * hits.trailing_zeros() as usize);
-                    hits &= hits - 1;
-                }
-            }
-        };
-        let mut hits = [0; 8];
+        let mut places = [0; WORDS * LANES];
         while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= LOADED) {
-            let words = &mut hits[..((rest.len() - LOADED) / STEP + 1).min(8)];
-            self.probe(bloom, rest, words);
-            look_at(at, words);
-            at += STEP * words.len();
+            let mut hits = [0; WORDS];
+            let hits = &mut hits[..((rest.len() - LOADED) / STEP + 1).min(WORDS)];
+            self.probe(bloom, rest, hits);
+            let found = collect(hits, &mut places);
+            if !found.is_empty() {
+                candidates(at, rest, found);
+            }
+            at += STEP * hits.len();
         }
         while let Some(rest) = text.get(at..).filter(|rest| rest.len() >= WINDOW) {
             // The rest is looked at with nothing behind it.
@@ -119,7 +128,11 @@ impl Kernel {
             padded[..loaded].copy_from_slice(&rest[..loaded]);
             let mut hits = [0];
             self.probe(bloom, &padded, &mut hits);
-            look_at(at, &[hits[0] & u64::MAX >> (LANES - windows)]);
+            hits[0] &= u64::MAX >> (LANES - windows);
+            let found = collect(&hits, &mut places);
+            if !found.is_empty() {
+                candidates(at, &padded, found);
+            }
             at += STRIDE * windows;
         }
         at
@@ -142,6 +155,20 @@ impl Kernel {
             },
         }
     }
+}
+
+/// The places of the windows that were hit.
+fn collect<'a>(hits: &[u64], places: &'a mut [u16; WORDS * LANES]) -> &'a mut [u16] {
+    let mut count = 0;
+    for (word, at) in hits.iter().zip((0..).step_by(STEP)) {
+        let mut hits = *word;
+        while hits != 0 {
+            places[count] = at + STRIDE as u16 * hits.trailing_zeros() as u16;
+            count += 1;
+            hits &= hits - 1;
+        }
+    }
+    &mut places[..count]
 }
 
 /// What one word's windows are loaded from.
@@ -175,7 +202,9 @@ mod tests {
                 for len in (0..text.len()).filter(|len| *len < 700 || len.is_multiple_of(97)) {
                     for from in [0, 1, 2, 190, 191, 192, 193] {
                         let (mut found, mut expected) = (Vec::new(), Vec::new());
-                        let next = kernel.scan(bloom, &text[..len], from, |at| found.push(at));
+                        let next = kernel.scan(bloom, &text[..len], from, |at, _, places| {
+                            found.extend(places.iter().map(|place| at + usize::from(*place)));
+                        });
                         let mut at = from;
                         while at + WINDOW <= len {
                             let mut eight = [0; 8];
