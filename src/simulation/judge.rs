@@ -25,6 +25,8 @@ pub struct Judge {
     trace: Mutex<Vec<String>>,
     wrong: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
+    /// Rollouts, by their sequence, and the value that was pushed.
+    pushed: Mutex<BTreeMap<u64, u64>>,
     /// By rollout and agent.
     states: Mutex<BTreeMap<(u64, usize), State>>,
     connection: Mutex<Option<Connection>>,
@@ -48,6 +50,7 @@ impl Judge {
             trace: Mutex::default(),
             wrong: Mutex::default(),
             seen: Mutex::new(vec![Seen::default(); sessions.len()]),
+            pushed: Mutex::default(),
             states: Mutex::default(),
             connection: Mutex::default(),
         }
@@ -217,6 +220,26 @@ impl Judge {
         }
         for (agent, sequence) in self.unanswered(over) {
             self.wrong(format!("agent {agent}: {sequence} was installed and never acknowledged"));
+        }
+    }
+
+    /// A rollout of a value has begun.
+    pub fn pushed(&self, rollout: &str, value: u64) {
+        let found =
+            self.ask("SELECT sequence, id FROM rollouts", |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
+        let of = found.into_iter().find(|(_, id)| id == rollout);
+        lock(&self.pushed).extend(of.map(|(sequence, _)| (sequence as u64, value)));
+    }
+
+    /// What was delivered takes in every push before it.
+    pub fn deliveries(&self) {
+        let pushed = lock(&self.pushed).clone();
+        for agent in 0..self.numbers.len() {
+            for (sequence, value) in self.seen(agent).installed {
+                if let Some((push, pushed)) = pushed.range(..sequence).find(|(_, pushed)| **pushed > value) {
+                    self.wrong(format!("agent {agent}: {sequence} has {value}, though {pushed} was pushed by {push}"));
+                }
+            }
         }
     }
 

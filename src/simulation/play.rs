@@ -215,7 +215,8 @@ impl Stage {
             expected_version: String::new(),
             push: pace.map(options),
         };
-        SecretServiceClient::new(channel).rotate_secret(request).await?;
+        let rollout = SecretServiceClient::new(channel).rotate_secret(request).await?.into_inner().rollout;
+        self.judge.pushed(&rollout, value);
         self.judge.tell(format!("admin: {value} is saved"));
         Ok(())
     }
@@ -298,6 +299,7 @@ impl Stage {
         sleep(Duration::from_secs(2)).await; // the last answers are on their way
         self.judge.answers(&gone);
         self.judge.ends();
+        self.judge.deliveries();
         match self.admin().await {
             Ok(channel) => {
                 let verified = AuditServiceClient::new(channel).verify_audit(v1::VerifyAuditRequest::default()).await;

@@ -99,7 +99,7 @@ impl Server {
         let turn = move || {
             let milliseconds = {
                 let mut random = lock(&random);
-                if random.one_in(60) { random.within(50, 400) } else { random.within(1, 3) }
+                if random.one_in(20) { random.within(20, 400) } else { random.within(1, 3) }
             };
             let alive = alive.clone();
             let turn: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
