@@ -25,6 +25,9 @@ _keyfob() {
             keyfob,completions)
                 cmd="keyfob__subcmd__completions"
                 ;;
+            keyfob,console)
+                cmd="keyfob__subcmd__console"
+                ;;
             keyfob,demo)
                 cmd="keyfob__subcmd__demo"
                 ;;
@@ -203,7 +206,7 @@ _keyfob() {
 
     case "${cmd}" in
         keyfob)
-            opts="-o -h -V --output --help --version login logout whoami secret push rollout preview leaks env environment session fleet agent user audit completions demo man"
+            opts="-o -h -V --output --help --version login logout console whoami secret push rollout preview leaks env environment session fleet agent user audit completions demo man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -364,6 +367,28 @@ _keyfob() {
             ;;
         keyfob__subcmd__completions)
             opts="-o -h --output --help bash elvish fish powershell zsh"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        keyfob__subcmd__console)
+            opts="-o -h --no-browser --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

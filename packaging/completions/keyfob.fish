@@ -30,6 +30,7 @@ complete -c keyfob -n "__fish_keyfob_needs_command" -s h -l help -d 'Print help 
 complete -c keyfob -n "__fish_keyfob_needs_command" -s V -l version -d 'Print version'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "login" -d 'Join an organization with the join string an admin gave you'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "logout" -d 'Remove this machine\'s key and certificate'
+complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "console" -d 'Open the console, this server\'s pages for browsers, signed in as you'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "whoami" -d 'Show who you are, as the server sees it'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "secret" -d 'Keep secrets: create, list, rotate, ...'
 complete -c keyfob -n "__fish_keyfob_needs_command" -f -a "push" -d 'Push saved changes into running sessions'
@@ -55,6 +56,10 @@ complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s o -l output -d 
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s y -l yes -d 'Don\'t ask; needed where there is no terminal to ask at'
 complete -c keyfob -n "__fish_keyfob_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c keyfob -n "__fish_keyfob_using_subcommand console" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
+json\t'For scripts'"
+complete -c keyfob -n "__fish_keyfob_using_subcommand console" -l no-browser -d 'Print the link and open nothing'
+complete -c keyfob -n "__fish_keyfob_using_subcommand console" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s o -l output -d 'How to print results' -r -f -a "table\t'For people'
 json\t'For scripts'"
 complete -c keyfob -n "__fish_keyfob_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -56,6 +56,17 @@ json\:"For scripts"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(console)
+_arguments "${_arguments_options[@]}" : \
+'-o+[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--output=[How to print results]:FORMAT:((table\:"For people"
+json\:"For scripts"))' \
+'--no-browser[Print the link and open nothing]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (whoami)
 _arguments "${_arguments_options[@]}" : \
 '-o+[How to print results]:FORMAT:((table\:"For people"
@@ -1072,6 +1083,7 @@ _keyfob_commands() {
     local commands; commands=(
 'login:Join an organization with the join string an admin gave you' \
 'logout:Remove this machine'\''s key and certificate' \
+'console:Open the console, this server'\''s pages for browsers, signed in as you' \
 'whoami:Show who you are, as the server sees it' \
 'secret:Keep secrets\: create, list, rotate, ...' \
 'push:Push saved changes into running sessions' \
@@ -1126,6 +1138,11 @@ _keyfob__subcmd__audit__subcmd__verify_commands() {
 _keyfob__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'keyfob completions commands' commands "$@"
+}
+(( $+functions[_keyfob__subcmd__console_commands] )) ||
+_keyfob__subcmd__console_commands() {
+    local commands; commands=()
+    _describe -t commands 'keyfob console commands' commands "$@"
 }
 (( $+functions[_keyfob__subcmd__demo_commands] )) ||
 _keyfob__subcmd__demo_commands() {

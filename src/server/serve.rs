@@ -74,6 +74,8 @@ struct ConsoleArgs {
     /// The key of that (PEM)
     #[arg(long, value_name = "FILE", requires = "console_cert")]
     console_key: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: console::OidcArgs,
 }
 
 pub async fn run(serve: Serve) -> Result<(), String> {
@@ -103,7 +105,7 @@ pub async fn run(serve: Serve) -> Result<(), String> {
         Some(address) => reachable(address)?,
         None => local.clone(),
     };
-    let console = open_console(serve.console, &authority, &serve.names).await?;
+    let console = open_console(serve.console, &store, &authority, &serve.names).await?;
     let names = names_of(serve.names, &[&address, &local]);
     let certificates = {
         let authority = authority.clone();
@@ -227,6 +229,7 @@ fn names_of(mut names: Vec<String>, addresses: &[&str]) -> Vec<String> {
 /// Where people reach the console, and what serves it; `None` where it is not wanted.
 async fn open_console(
     args: ConsoleArgs,
+    store: &Store,
     authority: &Arc<Authority>,
     names: &[String],
 ) -> Result<Option<(String, console::Listen)>, String> {
@@ -244,7 +247,8 @@ async fn open_console(
         }
     };
     let certificates = watch_certificate(move || certificate.issue())?;
-    Ok(Some((address, console::Listen { listener, certificates })))
+    let oidc = console::Oidc::open(args.oidc, &format!("https://{address}"), store).await?;
+    Ok(Some((address, console::Listen { listener, certificates, oidc })))
 }
 
 type Issued = (Arc<rustls::ServerConfig>, std::time::Duration);

@@ -15,15 +15,15 @@ use tokio_rustls::TlsConnector;
 use crate::world::{Api, World, enrol_session};
 
 /// Speaks HTTP/1.1 and keeps cookies; checks the server's certificate as browsers do, by name.
-struct Browser {
+pub struct Browser {
     config: Arc<ClientConfig>,
     origin: String,
     cookies: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     headers: Vec<(String, String)>,
     body: String,
 }
@@ -39,7 +39,7 @@ impl Answer {
         start.split_once(after).expect("an end").0
     }
 
-    fn csrf(&self) -> &str {
+    pub fn csrf(&self) -> &str {
         self.between("name=\"csrf\" value=\"", "\"")
     }
 }
@@ -59,11 +59,22 @@ impl Browser {
     }
 
     async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = [&[("Connection", "close")], headers].concat();
+        self.converse(method, path, &headers, body).await
+    }
+
+    /// A form of a page of ours, over a connection that could go on: how the server ends it is up to it.
+    pub async fn post_and_stay(&mut self, path: &str, body: &str) -> Answer {
+        let sent = self.converse("POST", path, &[("Sec-Fetch-Site", "same-origin"), ("Origin", "null")], body);
+        tokio::time::timeout(std::time::Duration::from_secs(10), sent).await.expect("the server ends the connection")
+    }
+
+    async fn converse(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let host = self.origin.trim_start_matches("https://").to_owned();
         let tcp = TcpStream::connect(&host).await.expect("the console listens");
         let name = ServerName::try_from("127.0.0.1").expect("an address");
         let mut tls = TlsConnector::from(self.config.clone()).connect(name, tcp).await.expect("a certificate for it");
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !cookies.is_empty() {
             request.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
@@ -97,7 +108,7 @@ impl Browser {
         Answer { status, headers, body: body.to_owned() }
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub async fn get(&mut self, path: &str) -> Answer {
         self.send("GET", path, &[("Sec-Fetch-Site", "none")], "").await
     }
 
@@ -112,7 +123,7 @@ impl Browser {
     }
 
     /// A member's own browser, signed in.
-    async fn of(world: &World, who: &Api) -> Self {
+    pub async fn of(world: &World, who: &Api) -> Self {
         let mut browser = Self::new(world);
         assert_eq!(browser.sign_in(who).await.status, 303);
         browser

@@ -23,6 +23,7 @@ use keyfob::{
 };
 
 use crate::{
+    console::Browser,
     exec::{Session, screen::Screen},
     world::{AgentRun, World, enrol_session},
 };
@@ -204,6 +205,26 @@ async fn values_sent_plain_are_gone_with_their_connection() {
     alice.create("plain", Visibility::Private, &value).await;
     drop(alice);
     let needles = windows("plain", &value);
+    wait_for(|| scan(world.server_pid(), &needles).is_empty());
+}
+
+/// What is pasted into the console travels likewise; the server ends that connection, however long the browser would have kept it.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_pasted_are_gone_when_they_are_saved() {
+    if !as_root() {
+        return;
+    }
+    let world = World::with_arguments(&["--console-listen", "127.0.0.1:0"]).await;
+    let alice = world.person("alice", Role::Member).await;
+    let mut browser = Browser::of(&world, &alice).await;
+    let csrf = browser.get("/secrets/new").await.csrf().to_owned();
+    let value = random(2_048).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let form = format!("csrf={csrf}&name=pasted&visibility=private&value={value}");
+    assert_eq!(browser.post_and_stay("/secrets/new", &form).await.status, 303);
+    let needles = windows("pasted", value.as_bytes());
+    wait_for(|| scan(world.server_pid(), &needles).is_empty());
+    let refused = format!("csrf={csrf}&name=pasted&visibility=private&value={value}");
+    assert_eq!(browser.post_and_stay("/secrets/new", &refused).await.status, 409);
     wait_for(|| scan(world.server_pid(), &needles).is_empty());
 }
 

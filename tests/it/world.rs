@@ -37,10 +37,11 @@ pub struct World {
     pub dir: TempDir,
     server: Option<Child>,
     pub address: String,
-    /// `https://HOST:PORT`, where it has one.
+    /// Where the console is, if there is one: `https://HOST:PORT`.
     pub console: Option<String>,
     /// Standard error of every server that ran here.
     pub log: PathBuf,
+    arguments: Vec<String>,
     admin: Api,
 }
 
@@ -89,9 +90,15 @@ impl World {
             .arg(&data)
             .output()
             .expect("init runs"));
-        let (server, address, console) = serve(&data, "127.0.0.1:0", arguments, &log);
+        let mut arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let (server, address, console) = serve(&data, "127.0.0.1:0", &arguments, &log);
+        if let Some(at) = arguments.iter().position(|a| a == "--console-listen") {
+            // The same port again after a restart.
+            let (_, port) = console.as_deref().and_then(|url| url.rsplit_once(':')).expect("an address");
+            arguments[at + 1] = format!("127.0.0.1:{port}");
+        }
         let admin = enrol(&join).await;
-        Self { dir, server: Some(server), address, console, log, admin }
+        Self { dir, server: Some(server), address, console, log, arguments, admin }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -149,15 +156,13 @@ impl World {
         server.wait().expect("our own child");
     }
 
-    /// Serves the same data on the same address again.
+    /// Serves the same data on the same address again, with the same arguments.
     pub fn restart_server(&mut self) {
         if self.server.is_some() {
             self.kill_server();
         }
         let address = self.address.clone();
-        let console = self.console.as_ref().map(|url| url.trim_start_matches("https://").to_owned());
-        let arguments: Vec<&str> = console.iter().flat_map(|at| ["--console-listen", at]).collect();
-        self.server = Some(serve(&self.data(), &address, &arguments, &self.log).0);
+        self.server = Some(serve(&self.data(), &address, &self.arguments, &self.log).0);
     }
 
     /// As [`World::restart_server`], with the admin connected again.
@@ -197,7 +202,7 @@ impl Drop for World {
     }
 }
 
-fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, String, Option<String>) {
+fn serve(data: &Path, listen: &str, arguments: &[String], log: &Path) -> (Child, String, Option<String>) {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
     let mut server = Command::new(SERVER)
         .args(["serve", "--listen", listen, "--data-dir"])
@@ -209,13 +214,13 @@ fn serve(data: &Path, listen: &str, arguments: &[&str], log: &Path) -> (Child, S
         .spawn()
         .expect("keyfob-server starts");
     let mut printed = BufReader::new(server.stdout.take().expect("piped"));
-    let mut said = |what: &str| {
+    let mut after = |words: &str| {
         let mut line = String::new();
         printed.read_line(&mut line).expect("keyfob-server prints a line");
-        line.trim().strip_prefix(what).unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned()
+        line.trim().strip_prefix(words).unwrap_or_else(|| panic!("{line:?} does not say where")).to_owned()
     };
-    let address = said("listening on ");
-    let console = arguments.contains(&"--console-listen").then(|| said("console on "));
+    let address = after("listening on ");
+    let console = arguments.iter().any(|a| a == "--console-listen").then(|| after("console on "));
     (server, address, console)
 }
 

@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
                 let known = regions.within(&text.bytes, &part.range).max_by_key(score);
                 // Regions 48 bytes apart lie one in each folded line, and one in each line of a key.
                 let next = phase.map(|phase| part.range.start + (48 + phase - part.range.start % 48) % 48);
-                let next = next.filter(|at| at + 8 <= part.range.end && score(at) >= PASSABLE);
+                let next = next.filter(|at: &usize| *at + 8 <= part.range.end && score(at) >= PASSABLE);
                 part.region = known.or(next).unwrap_or_else(|| {
                     let bits = Some(bits).filter(|_| part.kind == Kind::Whole);
                     judge::best_region(&text.bytes, &text.worth, part.range.clone(), bits)

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{body::Body, codegen::Service};
 
-use super::{Console, routes};
+use super::{Console, Oidc, routes};
 use crate::{
     server::{ca::Authority, edge, grpc::App},
     tls::{self, Keyed},
@@ -62,11 +62,12 @@ impl Certificate {
 pub struct Listen {
     pub listener: TcpListener,
     pub certificates: watch::Receiver<Arc<ServerConfig>>,
+    pub oidc: Option<Oidc>,
 }
 
 pub async fn serve(listen: Listen, app: Arc<App>, shutdown: impl Future<Output = ()>) {
-    let Listen { listener, certificates } = listen;
-    let pages = Pages(routes(Console::new(app)));
+    let Listen { listener, certificates, oidc } = listen;
+    let pages = Pages(routes(Console::new(app, oidc)));
     edge::serve(listener, certificates, pages, edge::Limits::console(), Arc::default(), shutdown).await;
 }
 

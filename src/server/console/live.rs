@@ -9,7 +9,7 @@
 //! :                       every few seconds, to see whether somebody is still there
 //! ```
 //!
-//! A stream ends when its visitor is signed out or removed, within [`BEAT`].
+//! A stream ends when its visitor is removed or the server goes, at once, and when its visitor is signed out, within [`BEAT`].
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -58,9 +58,11 @@ where
 {
     let (send, receive) = mpsc::channel(4);
     let told = tell(Feed(send.clone()));
+    let follower = console.app.streams.follow(visitor.credential().identity.clone());
     tokio::spawn(async move {
         tokio::select! {
             _ = told => {}
+            _ = follower.ended() => {}
             () = watched(&console, &visitor, &send) => {}
             () = send.closed() => {}
         }

@@ -16,7 +16,8 @@
 //! | `GET /signin/oidc`, `GET /signin/callback` | sign in by OpenID Connect | anybody |
 //! | `POST /signout`, `POST /signout-everywhere` | | members |
 //! | `GET /secrets`, `GET, POST /secrets/new`, `POST /secrets/check` | the list, a new one | members |
-//! | `GET /secrets/{id}`, `POST /secrets/{id}/value`, `/auto-install`, `/push`, `GET, POST /secrets/{id}/delete` | one secret | whoever may see or change it |
+//! | `GET /secrets/{id}`, `/secrets/{id}/deliveries` | one secret | whoever may see it |
+//! | `POST /secrets/{id}/value`, `/auto-install`, `/push`, `GET, POST /secrets/{id}/delete` | | whoever may change it |
 //! | `GET, POST /environments`, `GET /environments/{name}`, `/history`, `POST .../variables`, `/restore` | environments | members; admins change them |
 //! | `GET /sessions`, `/sessions/events` | the list, live | members see their own; admins all |
 //! | `GET /sessions/{id}`, `/events`, `POST .../end`, `/revoke`, `/push` | one session | its user; admins |
@@ -40,10 +41,12 @@ mod history;
 mod listen;
 mod live;
 mod members;
+mod oidc;
 mod one_session;
 mod page;
 mod parts;
 mod preview;
+mod provider;
 mod rollouts;
 mod secret;
 mod secrets;
@@ -61,6 +64,7 @@ use axum::{
     routing::{get, post},
 };
 pub use listen::{Certificate, Listen, serve};
+pub use oidc::{Oidc, OidcArgs};
 
 use super::grpc::{App, AuditCalls, EnvironmentCalls, FleetCalls, RolloutCalls, SecretCalls, SessionCalls, UserCalls};
 
@@ -74,12 +78,13 @@ pub struct Console {
     rollouts: RolloutCalls,
     audit: AuditCalls,
     users: UserCalls,
+    oidc: Option<Oidc>,
     /// Sign-ins that failed.
     failures: throttle::Throttle,
 }
 
 impl Console {
-    fn new(app: Arc<App>) -> Arc<Self> {
+    fn new(app: Arc<App>, oidc: Option<Oidc>) -> Arc<Self> {
         Arc::new(Self {
             secrets: SecretCalls(app.clone()),
             environments: EnvironmentCalls(app.clone()),
@@ -89,6 +94,7 @@ impl Console {
             audit: AuditCalls(app.clone()),
             users: UserCalls(app.clone()),
             failures: throttle::Throttle::default(),
+            oidc,
             app,
         })
     }
@@ -98,12 +104,15 @@ fn routes(console: Arc<Console>) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/secrets") }))
         .route("/signin", get(signin::page).post(signin::by_link))
+        .route("/signin/oidc", get(oidc::start))
+        .route("/signin/callback", get(oidc::callback))
         .route("/signout", post(signin::out))
         .route("/signout-everywhere", post(signin::out_everywhere))
         .route("/secrets", get(secrets::list))
         .route("/secrets/new", get(secrets::new).post(secrets::create))
         .route("/secrets/check", post(secrets::check))
         .route("/secrets/{id}", get(secret::show))
+        .route("/secrets/{id}/deliveries", get(secret::delivered))
         .route("/secrets/{id}/value", post(secret::save))
         .route("/secrets/{id}/auto-install", post(secret::auto_install))
         .route("/secrets/{id}/push", post(secret::push))

@@ -11,15 +11,18 @@ use maud::{Markup, html};
 
 use super::{
     Console,
-    form::Change,
+    form::{Change, Query},
     page::{Failure, Section, page, sentence},
-    parts::{Tone, badge, count, csrf, heading, notice, person, up, when},
+    parts::{Tone, badge, count, csrf, heading, more, notice, person, up, url, when},
     secrets::{may_change, precedence, switch, value, visibility_badge},
     session::{self, Visitor},
 };
 use crate::wire::v1::{
     self, create_rollout_request::Reach, rollout_service_server::RolloutService, secret_service_server::SecretService,
 };
+
+/// Deliveries on a secret's own page.
+const NEWEST: usize = 20;
 
 pub async fn show(
     State(console): State<Arc<Console>>,
@@ -50,6 +53,7 @@ async fn shown(
     let body = html! {
         (up("/secrets", "Secrets"))
         (heading(&secret.name, html! { "Exported as " code { "$" (secret.variable) } (precedence(&secret)) }, ""))
+        @if !secret.description.is_empty() { p.description { (secret.description) } }
         @if leaks.iter().any(|leak| leak.current) {
             (notice(Tone::Warn, html! {
                 p { strong { "This value was printed in a session." } " It was masked there, but may stand unmasked elsewhere." }
@@ -60,7 +64,17 @@ async fn shown(
         @if mine { (new_value(visitor, &secret, problem)) }
         (running(visitor, &secret, &receipts, found.versions.len(), mine))
         @if !leaks.is_empty() { (leaked(&leaks)) }
-        (deliveries(&secret, &found.deliveries))
+        section {
+            h2 { "Deliveries" }
+            @if found.deliveries.is_empty() {
+                p.none { "No session has been given it yet. The next one in scope gets it at boot." }
+            } @else {
+                (deliveries(&secret.version, &found.deliveries[..found.deliveries.len().min(NEWEST)]))
+                @if found.deliveries.len() > NEWEST {
+                    (more(Some(&format!("/secrets/{}/deliveries", secret.id))))
+                }
+            }
+        }
         (versions(&found.versions))
         @if mine {
             section {
@@ -96,7 +110,6 @@ fn facts(visitor: &Visitor, secret: &v1::Secret, receipts: &v1::Receipts) -> Mar
             div { dt { "In live sessions" } dd { (count(receipts.on_current.into(), "session")) } }
             div { dt { "Masked in logs" } dd { (strength) } }
             div { dt { "Created" } dd { (when(secret.created_at.as_ref())) " by " (person(&secret.created_by)) } }
-            @if !secret.description.is_empty() { div { dt { "Description" } dd { (secret.description) } } }
         }
     }
 }
@@ -191,40 +204,56 @@ fn leaked(leaks: &[v1::SecretLeak]) -> Markup {
     }
 }
 
-fn deliveries(secret: &v1::Secret, deliveries: &[v1::Delivered]) -> Markup {
+fn deliveries(current: &str, deliveries: &[v1::Delivered]) -> Markup {
     html! {
-        section {
-            h2 { "Deliveries" }
-            @if deliveries.is_empty() {
-                p.none { "No session has been given it yet. The next one in scope gets it at boot." }
-            } @else {
-                table.list {
-                    thead {
-                        tr {
-                            th scope="col" { "Session" } th scope="col" { "Environment" } th scope="col" { "Version" }
-                            th scope="col" { "Delivered" } th scope="col" { "In place" } th scope="col" { "State" }
+        table.list {
+            thead {
+                tr {
+                    th scope="col" { "Session" } th scope="col" { "Environment" } th scope="col" { "Version" }
+                    th scope="col" { "Delivered" } th scope="col" { "In place" } th scope="col" { "State" }
+                }
+            }
+            tbody {
+                @for delivered in deliveries {
+                    tr {
+                        th scope="row" { (session_link(&delivered.session, &delivered.user)) }
+                        td data-label="Environment" { span { (delivered.environment) } }
+                        td data-label="Version" { (version(&delivered.version, delivered.version == current)) }
+                        td data-label="Delivered" { (when(delivered.delivered_at.as_ref())) }
+                        td data-label="In place" {
+                            @if delivered.in_files { span { "yes" } }
+                            @else if delivered.installed_at.is_some() { span { "was" } }
+                            @else { span.none { "not acknowledged" } }
                         }
-                    }
-                    tbody {
-                        @for delivered in deliveries {
-                            tr {
-                                th scope="row" { (session_link(&delivered.session, &delivered.user)) }
-                                td data-label="Environment" { span { (delivered.environment) } }
-                                td data-label="Version" { (version(&delivered.version, delivered.version == secret.version)) }
-                                td data-label="Delivered" { (when(delivered.delivered_at.as_ref())) }
-                                td data-label="In place" {
-                                    @if delivered.in_files { span { "yes" } }
-                                    @else if delivered.installed_at.is_some() { span { "was" } }
-                                    @else { span.none { "not acknowledged" } }
-                                }
-                                td data-label="State" { @if delivered.live { (badge(Tone::Good, "live")) } @else { (badge(Tone::Plain, "ended")) } }
-                            }
-                        }
+                        td data-label="State" { @if delivered.live { (badge(Tone::Good, "live")) } @else { (badge(Tone::Plain, "ended")) } }
                     }
                 }
             }
         }
     }
+}
+
+/// All of them, a page at a time.
+pub async fn delivered(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(query): Query,
+) -> Result<Response, Failure> {
+    let request = v1::GetSecretRequest { r#ref: by_id(&id) };
+    let secret = console.secrets.get_secret(visitor.ask(request)).await?.into_inner().secret.unwrap_or_default();
+    let page_token = query.text("page").to_owned();
+    let request = v1::ListDeliveriesRequest { r#ref: by_id(&id), page_token, ..Default::default() };
+    let found = console.secrets.list_deliveries(visitor.ask(request)).await?.into_inner();
+    let next = format!("/secrets/{}/deliveries?page={}", secret.id, url(&found.next_page_token));
+    let title = format!("Deliveries of {}", secret.name);
+    let body = html! {
+        (up(&format!("/secrets/{}", secret.id), &secret.name))
+        (heading(&title, "Which session was given which version, newest first.", ""))
+        (deliveries(&found.version, &found.deliveries))
+        (more(Some(next.as_str()).filter(|_| !found.next_page_token.is_empty())))
+    };
+    Ok(page(&visitor, Section::Secrets, &title, body))
 }
 
 pub fn session_link(session: &str, user: &str) -> Markup {
@@ -361,7 +390,7 @@ pub async fn ask_delete(
                 @if holders.is_empty() {
                     p { strong { "Running sessions: " } "none has it." }
                 } @else {
-                    p { strong { (count(holders.len() as u64, "running session")) } " got it, and keeps what it has until it ends:" }
+                    p { strong { (count(holders.len() as u64, "running session")) } " got it, and "  (if holders.len() == 1 { "keeps" } else { "keep" }) " it until the end:" }
                     ul.plain { @for holder in &holders { li { (session_link(&holder.session, &holder.user)) } } }
                 }
                 p { "The key itself goes on working where it was issued until you revoke it there." }

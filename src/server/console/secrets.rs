@@ -17,6 +17,11 @@ use super::{
 };
 use crate::wire::v1::{self, secret_service_server::SecretService};
 
+/// So many stay below 100 KiB, whatever they are called.
+const PAGE: u32 = 40;
+/// Of a description, in the list.
+const GIST: usize = 160;
+
 pub async fn list(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
@@ -27,8 +32,8 @@ pub async fn list(
         query: wanted.to_owned(),
         visibility: visibility_of(visibility).into(),
         page_token: query.text("page").to_owned(),
+        page_size: PAGE,
         with_use: true,
-        ..Default::default()
     };
     let found = console.secrets.list_secrets(visitor.ask(request)).await?.into_inner();
     let next = (!found.next_page_token.is_empty()).then(|| {
@@ -89,7 +94,7 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                     tr {
                         th scope="row" {
                             a href={ "/secrets/" (secret.id) } { (secret.name) }
-                            @if !secret.description.is_empty() { span.under { (secret.description) } }
+                            @if !secret.description.is_empty() { span.under { (gist(&secret.description)) } }
                         }
                         td data-label="Exported as" {
                             code { "$" (secret.variable) }
@@ -104,6 +109,13 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn gist(description: &str) -> String {
+    match description.char_indices().nth(GIST) {
+        Some((end, _)) => format!("{}\u{2026}", description[..end].trim_end()),
+        None => description.to_owned(),
     }
 }
 

@@ -41,6 +41,10 @@ impl Cookie {
         (length == bytes.len()).then_some(Self(bytes))
     }
 
+    pub fn of(bytes: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(*bytes))
+    }
+
     fn hash(&self) -> [u8; 32] {
         Token::hash(&self.0[..])
     }

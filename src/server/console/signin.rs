@@ -17,6 +17,7 @@ use super::{
     Console,
     form::{Change, Form, Query},
     page::{self, Failure},
+    parts::{Tone, notice},
     session::{self, Visitor},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub async fn page(
     if link.is_empty() {
         return match visitor {
             Some(_) => Redirect::to("/secrets").into_response(),
-            None => page::bare("Sign in", ways(None)),
+            None => page::bare("Sign in", ways(&console, None)),
         };
     }
     let found = match hash_of(link) {
@@ -46,7 +47,7 @@ pub async fn page(
     let Some(identity) = found else {
         return page::bare(
             "Sign in",
-            ways(Some("This link does not work any more: links work once, and for one minute.")),
+            ways(&console, Some("This link does not work any more: links work once, and for one minute.")),
         );
     };
     page::bare(
@@ -64,10 +65,15 @@ pub async fn page(
 }
 
 /// The ways in, and what was wrong with the one that was tried.
-fn ways(problem: Option<&str>) -> Markup {
+pub fn ways(console: &Console, problem: Option<&str>) -> Markup {
     html! {
-        @if let Some(problem) = problem { p.notice.bad role="alert" { (problem) } }
-        p.lead { "Make yourself a sign-in link:" }
+        @if let Some(problem) = problem { (notice(Tone::Bad, html! { p { (problem) } })) }
+        @if let Some(oidc) = &console.oidc {
+            p { a.button.primary.wide href="/signin/oidc" { "Sign in with " (oidc.name()) } }
+            p.lead { "Or make yourself a sign-in link:" }
+        } @else {
+            p.lead { "Make yourself a sign-in link:" }
+        }
         pre.command { code { "keyfob console" } }
         p.hint {
             "It opens this console in your browser, signed in as whoever is logged in on that command line. Not logged in there? "
@@ -93,7 +99,7 @@ pub async fn by_link(
         Ok(token) => session::signed_in(Redirect::to("/secrets"), &token),
         Err(Error::Unauthenticated(why)) => {
             console.failures.failed(address);
-            page::bare_with(http::StatusCode::UNAUTHORIZED, "Sign in", ways(Some(why)))
+            page::bare_with(http::StatusCode::UNAUTHORIZED, "Sign in", ways(&console, Some(&page::sentence(why))))
         }
         Err(error) => Failure::from(tonic::Status::from(error)).into_response(),
     }

@@ -47,7 +47,7 @@ use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -75,6 +75,16 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The leaf of the client's verified chain. The handshake proved possession of its key and that it was valid then.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
+}
+
+/// Lets who answers a request end its connection, when that is answered: what came over it is then wiped with its buffers.
+#[derive(Debug, Clone, Default)]
+pub struct Ending(Arc<Notify>);
+
+impl Ending {
+    pub fn end(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// What happened at the edge since the start.
@@ -294,7 +304,11 @@ impl Edge {
         let (tcp, session) = tls.get_mut();
         let certificate =
             session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::new(leaf.clone().into_owned()));
-        let speaks = if session.alpn_protocol() == Some(tls::HTTP_1) { Speaks::Http1 } else { Speaks::Http2 };
+        let speaks = match session.alpn_protocol() {
+            Some(tls::HTTP_1) => Speaks::Http1,
+            None if !self.limits.certificates => Speaks::Http1, // what ALPN's absence has always meant, where ours do not call
+            _ => Speaks::Http2,
+        };
         if certificate.is_none() && self.limits.certificates {
             tcp.allow(self.limits.anonymous_bytes);
             if slot.take_anonymous().is_err() {
@@ -331,15 +345,17 @@ impl Edge {
         let Peer { address, certificate } = &peer;
         let (address, anonymous) = (*address, certificate.is_none() && self.limits.certificates);
         let asked = Arc::new(AtomicBool::new(false));
+        let ending = (!self.limits.certificates).then(Ending::default); // ours seal their values
         let handler = {
             let (service, stats, asked) = (TowerToHyperService::new(service), self.stats.clone(), asked.clone());
-            let limit = self.limits.request_timeout;
-            service_fn(move |request| {
+            let (limit, ending) = (self.limits.request_timeout, ending.clone());
+            service_fn(move |mut request| {
                 asked.store(true, Relaxed);
+                ending.clone().map(|ending| request.extensions_mut().insert(ending));
                 answer(service.clone(), request, peer.clone(), limit, stats.clone())
             })
         };
-        let who = Who { address, anonymous, number, asked };
+        let who = Who { address, anonymous, number, asked, ending };
         match speaks {
             Speaks::Http2 => self.attend(pin!(self.http2.serve_connection(TokioIo::new(io), handler)), who).await,
             Speaks::Http1 => self.attend(pin!(self.http1.serve_connection(TokioIo::new(io), handler)), who).await,
@@ -348,7 +364,7 @@ impl Edge {
 
     /// Holds a connection to its bounds.
     async fn attend(&self, mut connection: Pin<&mut impl Conversation>, who: Who) {
-        let Who { address, anonymous, number, asked } = who;
+        let Who { address, anonymous, number, asked, mut ending } = who;
         let mut stopping = self.stopping.clone();
         let mut first_request = pin!(sleep(self.limits.first_request));
         let mut unasked = anonymous;
@@ -387,6 +403,10 @@ impl Edge {
                     connection.as_mut().finish();
                     end.as_mut().reset(tokio::time::Instant::now() + self.limits.drain);
                 }
+                () = asked_to_end(ending.as_ref()), if ending.is_some() => {
+                    ending = None;
+                    connection.as_mut().finish();
+                }
                 _ = stopping.wait_for(|stop| *stop), if !stopped => {
                     stopped = true; // `serve` cuts off what does not end in time
                     connection.as_mut().finish();
@@ -408,6 +428,7 @@ struct Who {
     anonymous: bool,
     number: u64,
     asked: Arc<AtomicBool>,
+    ending: Option<Ending>,
 }
 
 /// A connection that is served, in either protocol.
@@ -456,6 +477,13 @@ where
         stats.request_timeouts.add(1);
         Ok(Status::deadline_exceeded("the control plane was too long about this call; try again").into_http())
     })
+}
+
+async fn asked_to_end(ending: Option<&Ending>) {
+    match ending {
+        Some(ending) => ending.0.notified().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Lets the client read the alert that says why it was turned away.

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Error, Grant, Row, Tx, bind};
+use super::{Detail, Error, Grant, Row, Tx, bind};
 use crate::domain::{
     audit::{Fact, Outcome},
     identity::{Identity, Role, Subject},
@@ -41,6 +41,9 @@ pub struct ConsoleSession {
     /// Its last request was long enough ago to be written down again.
     pub stale: bool,
 }
+
+/// The actor of what an OpenID provider decided.
+const PROVIDER: &str = "oidc";
 
 const NO: Error = Error::Unauthenticated(
     "this link does not work: links work once, and for one minute; make a new one with `keyfob console`",
@@ -92,6 +95,35 @@ impl Tx<'_> {
         let (target, detail) = (actor.clone(), [("by", by.as_str().to_owned())].into());
         self.record(org, Fact { actor, action: "console.sign_in", target, outcome: Outcome::Done, detail })?;
         Ok(token)
+    }
+
+    /// Somebody of whom an OpenID provider says that they are a member, and in which role: made if new, changed if that is news.
+    pub fn user_by_provider(&self, org: &OrgName, name: &UserName, role: Role) -> Result<(), Error> {
+        let target = format!("user/{name}");
+        let detail: Detail = [("role", role.as_str().to_owned()), ("by", "oidc".into())].into();
+        match self.user(org, name)? {
+            None => {
+                self.insert_user(org, name, role, PROVIDER)?;
+                self.record_own(org, "user.invite", target, detail)
+            }
+            Some(user) if user.role == role => Ok(()),
+            Some(user) => {
+                self.change_role(org, &user, role)?;
+                self.record_own(org, "user.update", target, detail)
+            }
+        }
+    }
+
+    /// This organization, or the only one.
+    pub fn organization_or_only(&self, asked: Option<&OrgName>) -> Result<OrgName, Error> {
+        let all = self.all("SELECT org FROM organizations ORDER BY org", bind![], |row| row.text(0))?;
+        let found = match asked {
+            Some(asked) => all.iter().find(|org| *org == asked.as_str()),
+            None => all.first().filter(|_| all.len() == 1),
+        };
+        let found = found
+            .ok_or_else(|| Error::NotFound("say which organization; there is more than one, or not this".into()))?;
+        OrgName::parse(found).map_err(|e| Error::Corrupt(e.to_string()))
     }
 
     /// The session of this cookie, if it is alive.

@@ -1,6 +1,6 @@
 //! Organizations and the people and machines in them.
 
-use super::{Error, Grant, Row, Tx, View, bind};
+use super::{Detail, Error, Grant, Row, Tx, View, bind};
 use crate::domain::{
     audit::{Fact, Outcome},
     identity::{Role, Subject},
@@ -61,12 +61,12 @@ impl Tx<'_> {
         self.insert_join_token(org, &user.role.subject(name.clone()), self.now + super::identities::MAX_JOIN_TTL)
     }
 
-    fn record_own<const N: usize>(
+    pub(super) fn record_own(
         &self,
         org: &OrgName,
         action: &'static str,
         target: String,
-        detail: [(&'static str, String); N],
+        detail: impl Into<Detail>,
     ) -> Result<(), Error> {
         let fact = Fact { actor: SERVER.into(), action, target, outcome: Outcome::Done, detail: detail.into() };
         self.record(org, fact).map(drop)
@@ -98,7 +98,7 @@ impl Tx<'_> {
         }
     }
 
-    fn insert_user(&self, org: &OrgName, name: &UserName, role: Role, by: &str) -> Result<(), Error> {
+    pub(super) fn insert_user(&self, org: &OrgName, name: &UserName, role: Role, by: &str) -> Result<(), Error> {
         self.execute(
             "INSERT INTO users (org, name, role, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)",
             bind![org, name, role.as_str(), self.now, by],
@@ -109,6 +109,10 @@ impl Tx<'_> {
     /// Between member and admin; the last admin stays one.
     pub fn set_role(&self, grant: &Grant, user: &UserRow, role: Role) -> Result<UserRow, Error> {
         grant.covers(Action::UserUpdate, &format!("user/{}", user.name))?;
+        self.change_role(grant.org(), user, role)
+    }
+
+    pub(super) fn change_role(&self, org: &OrgName, user: &UserRow, role: Role) -> Result<UserRow, Error> {
         let person = |role| matches!(role, Role::Member | Role::Admin);
         if !person(role) || !person(user.role) {
             return Err(Error::Invalid(
@@ -117,12 +121,9 @@ impl Tx<'_> {
             ));
         }
         if user.role == Role::Admin && role == Role::Member {
-            self.another_admin(grant.org(), &user.name)?;
+            self.another_admin(org, &user.name)?;
         }
-        self.execute(
-            "UPDATE users SET role = ?3 WHERE org = ?1 AND name = ?2",
-            bind![grant.org(), &user.name, role.as_str()],
-        )?;
+        self.execute("UPDATE users SET role = ?3 WHERE org = ?1 AND name = ?2", bind![org, &user.name, role.as_str()])?;
         Ok(UserRow { role, ..user.clone() })
     }
 
