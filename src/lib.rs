@@ -33,7 +33,8 @@
 //! - `pam`: the PAM module, a library of its own: `environ` -> the session that opens. Uses the domain and nothing else.
 //! - `server`: `edge` (connections) -> `grpc` (decode, decide, act, encode) -> `store` (rows; one writer that groups
 //!   commits) with `vault` (envelope encryption), `keyring`, `ca` beside it. What is committed `streams` hears, which tells agents and
-//!   people that wait, and ends the streams of whoever was revoked; `rollouts` drives pushes.
+//!   people that wait, and ends the streams of whoever was revoked; `rollouts` drives pushes. `console` has pages for browsers, which make the same
+//!   calls.
 //!
 //! # What holds by construction
 //!
@@ -43,7 +44,8 @@
 //!   a generated message that carries one has no derived `Debug`.
 //! - The organization of a call comes from its certificate; no request has a field for it.
 //! - Nothing but ciphertext enters transport buffers (rustls, h2 and prost wipe none of theirs): bundles are sealed
-//!   before they are encoded, and opened straight into secret memory. A wiping allocator is the second line.
+//!   before they are encoded, and opened straight into secret memory. A wiping allocator is the second line; and the only one for a value
+//!   that somebody pastes into the console, whose connection ends with it.
 //! - Errors hold names, never values; one function per program maps them to status or exit code. What does not parse as a
 //!   name is none and is not repeated (`argv`), and a panic tells no text that was put together at run time (`panics`).
 

@@ -987,7 +987,7 @@ _keyfob__server() {
             return 0
             ;;
         keyfob__subcmd__server__subcmd__serve)
-            opts="-h --data-dir --keyring --listen --address --name --session-certificate-minutes --user-certificate-hours --beat-seconds --metrics-listen --max-connections --max-connections-per-address --help"
+            opts="-h --data-dir --keyring --listen --address --name --session-certificate-minutes --user-certificate-hours --beat-seconds --metrics-listen --console-listen --console-address --console-cert --console-key --oidc-issuer --oidc-client-id --oidc-client-secret --oidc-user-claim --oidc-role-claim --oidc-org --oidc-scope --oidc-ca --max-connections --max-connections-per-address --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1026,6 +1026,54 @@ _keyfob__server() {
                     return 0
                     ;;
                 --metrics-listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --console-listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --console-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --console-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --console-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-issuer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-client-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-client-secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-user-claim)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-role-claim)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-org)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-scope)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --oidc-ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -53,6 +53,18 @@ complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l se
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l user-certificate-hours -d 'Life of users\' certificates, in hours; renewed in use' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l beat-seconds -d 'How often agents report how they are, if nothing changes; one that is silent for three times as long is stale' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l metrics-listen -d 'Hand out Prometheus metrics at http://ADDR:PORT/metrics, a loopback address [default: none are handed out]' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l console-listen -d 'Serve the console, pages for browsers, over HTTPS at ADDRESS:PORT; port 0 takes a free one [default: there is none]' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l console-address -d 'Where people reach it, HOST:PORT; goes into sign-in links [default: where it listens]' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l console-cert -d 'Its certificate chain (PEM), read again every hour [default: one issued by the authority of this server]' -r -F
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l console-key -d 'The key of that (PEM)' -r -F
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-issuer -d 'Sign in by OpenID Connect at this provider: its issuer, an https URL' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-client-id -d 'This server\'s client id there; the redirection URI to register is https://CONSOLE-ADDRESS/signin/callback' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-client-secret -d 'A file with the client secret [default: the systemd credential keyfob.oidc-secret, if there is one, else none]' -r -F
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-user-claim -d 'The claim that is the user\'s name here; one that people can\'t choose for themselves' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-role-claim -d 'The claim that says the role: `admin` or `member`, or a list with one of them. Users are then made and changed by it at sign-in [default: users are those who were invited]' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-org -d 'The organization of the provider\'s users [default: the only one]' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-scope -d 'What to ask the provider for, besides `openid`' -r
+complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l oidc-ca -d 'Authorities (PEM) of the provider\'s certificate [default: this machine\'s]' -r -F
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l max-connections -d 'Connections at the most, in all' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -l max-connections-per-address -d 'Connections at the most from one address' -r
 complete -c keyfob-server -n "__fish_keyfob_server_using_subcommand serve" -s h -l help -d 'Print help'

@@ -53,6 +53,18 @@ _arguments "${_arguments_options[@]}" : \
 '--user-certificate-hours=[Life of users'\'' certificates, in hours; renewed in use]:USER_CERTIFICATE_HOURS:_default' \
 '--beat-seconds=[How often agents report how they are, if nothing changes; one that is silent for three times as long is stale]:SECONDS:_default' \
 '--metrics-listen=[Hand out Prometheus metrics at http\://ADDR\:PORT/metrics, a loopback address \[default\: none are handed out\]]:ADDR:PORT:_default' \
+'--console-listen=[Serve the console, pages for browsers, over HTTPS at ADDRESS\:PORT; port 0 takes a free one \[default\: there is none\]]:ADDR:PORT:_default' \
+'--console-address=[Where people reach it, HOST\:PORT; goes into sign-in links \[default\: where it listens\]]:HOST:PORT:_default' \
+'--console-cert=[Its certificate chain (PEM), read again every hour \[default\: one issued by the authority of this server\]]:FILE:_files' \
+'--console-key=[The key of that (PEM)]:FILE:_files' \
+'--oidc-issuer=[Sign in by OpenID Connect at this provider\: its issuer, an https URL]:URL:_default' \
+'--oidc-client-id=[This server'\''s client id there; the redirection URI to register is https\://CONSOLE-ADDRESS/signin/callback]:ID:_default' \
+'--oidc-client-secret=[A file with the client secret \[default\: the systemd credential keyfob.oidc-secret, if there is one, else none\]]:FILE:_files' \
+'--oidc-user-claim=[The claim that is the user'\''s name here; one that people can'\''t choose for themselves]:CLAIM:_default' \
+'--oidc-role-claim=[The claim that says the role\: \`admin\` or \`member\`, or a list with one of them. Users are then made and changed by it at sign-in \[default\: users are those who were invited\]]:CLAIM:_default' \
+'--oidc-org=[The organization of the provider'\''s users \[default\: the only one\]]:ORG:_default' \
+'*--oidc-scope=[What to ask the provider for, besides \`openid\`]:SCOPE:_default' \
+'--oidc-ca=[Authorities (PEM) of the provider'\''s certificate \[default\: this machine'\''s\]]:FILE:_files' \
 '--max-connections=[Connections at the most, in all]:MAX_CONNECTIONS:_default' \
 '--max-connections-per-address=[Connections at the most from one address]:MAX_CONNECTIONS_PER_ADDRESS:_default' \
 '-h[Print help]' \

@@ -49,7 +49,7 @@ enum Command {
     /// Make a data directory with its keyring, authority, first organization and admin; print the admin's join string
     Init(Init),
     /// Serve a data directory
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Organizations
     #[command(subcommand)]
     Org(Org),
@@ -250,7 +250,7 @@ pub fn command() -> clap::Command {
 fn run(command: Command) -> Result<(), String> {
     match command {
         Command::Init(init) => self::init(init),
-        Command::Serve(args) => runtime()?.block_on(serve::run(args)),
+        Command::Serve(args) => runtime()?.block_on(serve::run(*args)),
         Command::Org(Org::Create { data, org, admin, address }) => {
             let (org, admin) = (parse(OrgName::parse(&org))?, parse(UserName::parse(&admin))?);
             let (token, fingerprint) =

@@ -155,9 +155,8 @@ pub async fn run(serve: Serve) -> Result<(), String> {
     let stopping = Arc::new(tokio::sync::Notify::new());
     let stop = stopping.clone();
     let pages = async {
-        match console {
-            Some((_, listen)) => console::serve(listen, app, stopping.notified()).await,
-            None => {}
+        if let Some((_, listen)) = console {
+            console::serve(listen, app, stopping.notified()).await;
         }
     };
     let calls = edge::serve(listener, certificates, service, limits, stats, async {

@@ -204,6 +204,13 @@ impl Browser {
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
+    /// Presses what leads to another page, and waits for that.
+    pub fn follow(&self, name: &str) {
+        self.run("window.before = true", &json!([]));
+        self.press(name);
+        self.wait_for("document.readyState == 'complete' && !window.before");
+    }
+
     /// Types into a field, after what is there.
     pub fn type_into(&self, selector: &str, text: &str) {
         let element = self.find("css selector", selector);

@@ -87,6 +87,9 @@ fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Answer>
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         answer.headers.push((name.to_owned(), value.trim().to_owned()));
     }
+    if answer.header("content-type") == Some("text/event-stream") {
+        return Ok(answer); // it has no end
+    }
     let number = |text: &str, radix| usize::from_str_radix(text.trim(), radix).map_err(io::Error::other);
     if answer.header("transfer-encoding").is_some() {
         loop {

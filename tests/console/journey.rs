@@ -30,8 +30,8 @@ fn add(browser: &Browser, name: &str, value: &str, visibility: &str) {
     browser.fill("#name", name);
     browser.fill("#value", value);
     browser.click(&format!("[name=visibility][value={visibility}]"));
-    browser.press("Create Secret");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Create Secret");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
 }
 
 fn listed(browser: &Browser) -> Vec<String> {
@@ -53,8 +53,8 @@ async fn what_the_page_said_is_what_the_next_session_gets() {
     for value in [key, "rotated by alice"] {
         browser.open(&page);
         paste(&browser, "#value", value);
-        browser.press("Save new value");
-        browser.wait_for("document.querySelector('[role=status]')");
+        browser.follow("Save new value");
+        assert!(browser.has("[role=status]"), "{}", browser.text("main"));
         assert!(!browser.html().contains("rotated by alice") && !browser.html().contains("the first value"));
         assert_eq!(boots_with(&site.world, "alice").await, variables(&[("OPENAI_API_KEY", value)]));
         assert_eq!(boots_with(&site.world, "bob").await, variables(&[]));
@@ -141,17 +141,17 @@ async fn a_second_tab_does_not_overwrite_the_first() {
     one.open(&page);
     two.open(&page);
     one.fill("#value", "by the first tab");
-    one.press("Save new value");
-    one.wait_for("document.querySelector('[role=status]')");
+    one.follow("Save new value");
+    assert!(one.has("[role=status]"), "{}", one.text("main"));
     two.fill("#value", "by the second tab");
-    two.press("Save new value");
-    two.wait_for("document.querySelector('[role=alert]')");
+    two.follow("Save new value");
+    assert!(two.has("[role=alert]"), "{}", two.text("main"));
     assert!(!two.html().contains("by the second tab"), "what was typed is not on the page that refuses it");
     assert_eq!(boots_with(&site.world, "alice").await, variables(&[("API_KEY", "by the first tab")]));
     // From the page that told it, it works.
     two.fill("#value", "after all");
-    two.press("Save new value");
-    two.wait_for("document.querySelector('[role=status]')");
+    two.follow("Save new value");
+    assert!(two.has("[role=status]"), "{}", two.text("main"));
     assert_eq!(boots_with(&site.world, "alice").await, variables(&[("API_KEY", "after all")]));
 }
 
@@ -170,8 +170,8 @@ async fn a_push_moves_on_the_page() {
     let browser = site.browser_of(&alice).await;
     browser.open(&format!("{}/secrets/{id}", site.url));
     browser.fill("#value", "the second value");
-    browser.press("Save new value");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Save new value");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     assert_eq!(agent.environ()["API_KEY"], b"the first value", "an edit alone changes no running session");
     drop(silent);
     browser.press("Push the current value now");

@@ -146,7 +146,12 @@ async fn pages_of_an_organization_at_work() {
     look.answered(&browser, &site, "forbidden", "/members", 403);
     let browser = site.browser_of(site.world.admin()).await;
     look.at(&browser, &site, "audit", "/audit");
+    look.at(&browser, &site, "audit-filtered", "/audit?action=secret.create");
     look.at(&browser, &site, "members", "/members");
+    look.at(&browser, &site, "member", "/members/member?name=alice");
+    look.at(&browser, &site, "environment-edit", "/environments/default");
+    look.at(&browser, &site, "sessions-all", "/sessions?all=on");
+    look.at(&browser, &site, "preview-of-alice", "/preview?user=alice");
     look.end("at-work");
 }
 

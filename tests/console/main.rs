@@ -6,6 +6,7 @@
 mod world;
 
 mod axe; // is it usable by everybody
+mod desk; // environments, sessions, members, the record, the preview
 mod driver; // the browser
 mod hostile; // strings that want to be markup
 mod http; // requests that no browser would send

@@ -96,11 +96,11 @@ async fn without_javascript() {
     browser.wait_for_path("/secrets/new");
     browser.fill("#name", "api-key");
     browser.fill("#value", "a value");
-    browser.press("Create Secret");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Create Secret");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     browser.fill("#value", "another value");
-    browser.press("Save new value");
-    browser.wait_for("document.querySelector('[role=status]')");
+    browser.follow("Save new value");
+    assert!(browser.has("[role=status]"), "{}", browser.text("main"));
     browser.click("button[role=switch]");
     browser.wait_for("document.querySelector('button[role=switch]')?.ariaChecked == 'false'");
     browser.open(&format!("{}/secrets", site.url));

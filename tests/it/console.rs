@@ -320,6 +320,8 @@ async fn signing_out_removal_and_restart() {
     let unused = link(&alice).await;
     world.admin().users().remove_user(v1::RemoveUserRequest { name: "alice".into() }).await.expect("removed");
     assert!(!again.is_in().await);
+    world.person("alice", Role::Member).await; // somebody else of that name
+    assert!(!again.is_in().await, "what is gone does not come back with a name");
     assert_eq!(again.post("/signin", &format!("link={}", token(&unused))).await.status, 401);
 }
 

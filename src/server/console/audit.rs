@@ -20,7 +20,7 @@ use super::{
     form::{Change, Fields, Query},
     page::{Failure, Section, page, sentence},
     parts::{Tone, badge, csrf, heading, more, notice, up, url},
-    secret::short,
+    whereabouts::short,
     session::Visitor,
 };
 use crate::{

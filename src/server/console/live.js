@@ -8,7 +8,7 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   let asked = 0;
   const ask = async () => {
     const number = ++asked;
-    const url = form.action.split("?")[0] + "?" + new URLSearchParams(new FormData(form));
+    const url = form.getAttribute("action") + "?" + new URLSearchParams(new FormData(form));
     const answer = await fetch(url, { credentials: "same-origin" });
     if (!answer.ok || number !== asked) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

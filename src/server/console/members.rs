@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::State,
     response::{Redirect, Response},
 };
@@ -15,7 +16,10 @@ use super::{
     parts::{Tone, badge, count, csrf, heading, notice, person, up, url, when},
     session::{self, Visitor},
 };
-use crate::wire::v1::{self, Role, User, user_service_server::UserService};
+use crate::{
+    server::edge::Ending,
+    wire::v1::{self, Role, User, user_service_server::UserService},
+};
 
 /// Each role, and what it means.
 const ROLES: [(Role, &str, &str, &str); 4] = [
@@ -141,7 +145,14 @@ fn invitation(visitor: &Visitor, refused: Option<(&Fields, &Failure)>) -> Markup
     }
 }
 
-pub async fn invite(State(console): State<Arc<Console>>, change: Change) -> Result<Response, Failure> {
+pub async fn invite(
+    State(console): State<Arc<Console>>,
+    ending: Option<Extension<Ending>>,
+    change: Change,
+) -> Result<Response, Failure> {
+    if let Some(Extension(ending)) = ending {
+        ending.end(); // the join string goes out in the clear, inside TLS: its buffers are wiped with the connection
+    }
     let Change { visitor, fields } = change;
     let request = v1::InviteUserRequest {
         name: fields.text("name").trim().to_owned(),

@@ -54,6 +54,7 @@ mod session;
 mod sessions;
 mod signin;
 mod throttle;
+mod whereabouts;
 
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ fn routes(console: Arc<Console>) -> Router {
         .route("/secrets/new", get(secrets::new).post(secrets::create))
         .route("/secrets/check", post(secrets::check))
         .route("/secrets/{id}", get(secret::show))
-        .route("/secrets/{id}/deliveries", get(secret::delivered))
+        .route("/secrets/{id}/deliveries", get(whereabouts::delivered))
         .route("/secrets/{id}/value", post(secret::save))
         .route("/secrets/{id}/auto-install", post(secret::auto_install))
         .route("/secrets/{id}/push", post(secret::push))

@@ -102,7 +102,7 @@ pub struct Oidc {
     user_claim: String,
     role_claim: Option<String>,
     fetcher: Fetcher,
-    known: Mutex<Option<(Instant, Arc<CoreProviderMetadata>)>>,
+    known: Mutex<Option<(Instant, CoreProviderMetadata)>>,
 }
 
 /// Why nobody was signed in: what the person is told, and what the log is told besides.
@@ -155,13 +155,12 @@ impl Oidc {
     /// The provider's metadata and keys, no older than `FRESH`; or asked for anew.
     async fn metadata(&self, anew: bool) -> Result<CoreProviderMetadata, No> {
         let mut known = self.known.lock().await;
-        if let Some((at, metadata)) = known.as_ref().filter(|(at, _)| !anew && at.elapsed() < FRESH) {
-            let _ = at;
-            return Ok((**metadata).clone());
+        if let Some((_, metadata)) = known.as_ref().filter(|(at, _)| !anew && at.elapsed() < FRESH) {
+            return Ok(metadata.clone());
         }
         let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.fetcher).await;
         let metadata = found.map_err(|e| No::new("The provider can't be reached; try again in a while.", e))?;
-        *known = Some((Instant::now(), Arc::new(metadata.clone())));
+        *known = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
     }
 

@@ -16,9 +16,9 @@ use super::{
     live::{self, Gone},
     page::{Failure, Section, page},
     parts::{Tone, badge, csrf, heading, notice, person, up, when},
-    secret::short,
     session::{self, Visitor},
     sessions::{BREATH, state},
+    whereabouts::short,
 };
 use crate::wire::v1::{
     self, Origin, SessionState, create_rollout_request::Reach, fleet_service_server::FleetService,

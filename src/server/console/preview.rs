@@ -11,8 +11,8 @@ use super::{
     one_session::origin,
     page::{Failure, Section, page, sentence},
     parts::{Tone, badge, count, empty, heading, notice},
-    secret::short,
     session::Visitor,
+    whereabouts::short,
 };
 use crate::wire::v1::{
     self, Delivery, PreviewItem, environment_service_server::EnvironmentService, secret_service_server::SecretService,

@@ -16,9 +16,9 @@ use super::{
     live::{self, Gone},
     page::{Failure, Section, page, sentence},
     parts::{Tone, badge, count, empty, heading, more, person, up, url, when},
-    secret::{session_link, short},
     session::Visitor,
     sessions::BREATH,
+    whereabouts::{session_link, short},
 };
 use crate::wire::v1::{self, Rollout, RolloutReach, RolloutState, rollout_service_server::RolloutService};
 

@@ -13,8 +13,8 @@ use super::{
     live::{self, Gone},
     page::{Failure, Section, page},
     parts::{Tone, badge, empty, heading, more, url, when},
-    secret::session_link,
     session::Visitor,
+    whereabouts::session_link,
 };
 use crate::wire::v1::{
     self, Phase, SessionState, environment_service_server::EnvironmentService, fleet_service_server::FleetService,
