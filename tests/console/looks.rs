@@ -14,7 +14,14 @@ use crate::{
 };
 
 /// Of a page with all that it loads.
-const HEAVIEST: u64 = 100 * 1024;
+pub const HEAVIEST: u64 = 100 * 1024;
+
+/// Bytes of a page and of all that it loads, without what HTTP adds.
+pub fn weight(browser: &Browser) -> u64 {
+    let sum = "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+               .reduce((sum, e) => sum + e.encodedBodySize, 0)";
+    browser.run(sum, &json!([])).as_u64().expect("a number")
+}
 
 fn kept() -> PathBuf {
     // CARGO_TARGET_TMPDIR is `tmp` in the target directory.
@@ -53,6 +60,21 @@ impl Look {
         browser.dark(false);
     }
 
+    /// The page that is there by now, which no address leads to.
+    fn here(&mut self, browser: &Browser, name: &str) {
+        for screen in [Screen::Desktop, Screen::Phone] {
+            for dark in [false, true] {
+                browser.look_at(screen);
+                browser.dark(dark);
+                let shade = if dark { "dark" } else { "light" };
+                self.seen(browser, screen, &format!("{name}-{screen:?}-{shade}").to_lowercase());
+            }
+        }
+        self.weigh(browser, name);
+        browser.look_at(Screen::Desktop);
+        browser.dark(false);
+    }
+
     fn seen(&mut self, browser: &Browser, screen: Screen, name: &str) {
         browser.shot(screen, &kept().join(format!("{name}.png")));
         let (serious, lesser) = axe::violations(browser);
@@ -68,13 +90,11 @@ impl Look {
         browser.wait_for("performance.getEntriesByName('first-contentful-paint').length");
         let figures = browser.run(
             "const page = performance.getEntriesByType('navigation')[0];
-             const parts = performance.getEntriesByType('resource');
-             return { weight: [page, ...parts].reduce((sum, e) => sum + e.encodedBodySize, 0), page: page.encodedBodySize,
-                      answered: page.responseEnd - page.requestStart, parts: parts.length,
+             return { page: page.encodedBodySize, answered: page.responseEnd - page.requestStart,
                       painted: performance.getEntriesByName('first-contentful-paint')[0].startTime }",
             &json!([]),
         );
-        let weight = figures["weight"].as_u64().expect("a number");
+        let weight = weight(browser);
         let line = format!(
             "{name:<28} {:>6.1} KiB in all, {:>5.1} of it the page; answered after {:>4.0} ms, painted after {:>4.0} ms",
             weight as f64 / 1024.0,
@@ -144,6 +164,7 @@ async fn pages_of_an_organization_at_work() {
     look.at(&browser, &site, "rollout", &format!("/rollouts/{}", at_work.rollout));
     look.at(&browser, &site, "preview", "/preview");
     look.answered(&browser, &site, "forbidden", "/members", 403);
+    refused(&mut look, &browser, &site, &at_work.secret);
     let browser = site.browser_of(site.world.admin()).await;
     look.at(&browser, &site, "audit", "/audit");
     look.at(&browser, &site, "audit-filtered", "/audit?action=secret.create");
@@ -152,7 +173,34 @@ async fn pages_of_an_organization_at_work() {
     look.at(&browser, &site, "environment-edit", "/environments/default");
     look.at(&browser, &site, "sessions-all", "/sessions?all=on");
     look.at(&browser, &site, "preview-of-alice", "/preview?user=alice");
+    browser.open(&format!("{}/members", site.url));
+    browser.fill("#name", "dora");
+    browser.follow("Invite");
+    look.here(&browser, "member-invited");
+    browser.open(&format!("{}/audit", site.url));
+    browser.follow("Verify");
+    look.here(&browser, "audit-verified");
     look.end("at-work");
+}
+
+/// What is seen when something can't be as one wanted it, and what is said after it could.
+fn refused(look: &mut Look, browser: &Browser, site: &Site, secret: &str) {
+    browser.open(&format!("{}/secrets/new", site.url));
+    browser.fill("#name", "db-url");
+    browser.fill("#value", "a");
+    browser.click("[name=visibility][value=shared]");
+    browser.follow("Create Secret");
+    look.here(browser, "secret-new-refused");
+    browser.open(&format!("{}/secrets/{secret}", site.url));
+    browser.run("document.querySelector('[name=version]').value = 'a'.repeat(26)", &json!([]));
+    browser.fill("#value", "a");
+    browser.follow("Save new value");
+    look.here(browser, "secret-conflict");
+    browser.fill("#value", "a");
+    browser.follow("Save new value");
+    look.here(browser, "secret-saved");
+    browser.click(".account summary");
+    look.here(browser, "account");
 }
 
 struct AtWork {

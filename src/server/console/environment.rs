@@ -130,7 +130,7 @@ fn form(visitor: &Visitor, environment: &v1::Environment, refused: Option<&Refus
     html! {
         @if let Some(Refused { failure, base, .. }) = refused {
             (notice(Tone::Bad, html! {
-                p { (failure.text) }
+                p { (failure.words()) }
                 @if failure.status == StatusCode::CONFLICT {
                     p {
                         "What you changed is still in the form, what they changed is beside it: "

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::{
     Console,
     form::{Change, Fields, Query},
-    page::{Failure, Section, page, piece, sentence},
+    page::{Failure, Section, page, piece, sentence, told},
     parts::{Tone, badge, csrf, empty, heading, more, notice, up, url, when},
     session::{self, Visitor},
 };
@@ -196,7 +196,7 @@ fn new_form(visitor: &Visitor, given: Option<&Fields>, problem: Option<&Failure>
         (up("/secrets", "Secrets"))
         (heading("Add a secret", "It is available to sessions from their next boot.", ""))
         @if let Some(problem) = problem {
-            (notice(Tone::Bad, html! { p { (problem.text) } p { "Nothing was saved, and the value was not kept: paste it again." } }))
+            (notice(Tone::Bad, html! { p { (problem.words()) } p { "Nothing was saved, and the value was not kept: paste it again." } }))
         }
         form.stack method="post" action="/secrets/new" autocomplete="off" data-check="/secrets/check" data-check-into="checked" {
             (csrf(visitor))
@@ -307,7 +307,7 @@ pub async fn check(State(console): State<Arc<Console>>, change: Change) -> Resul
             @if !checked.overrides.is_empty() { p.hint { "It overrides " (checked.overrides.join(", ")) "." } }
             @if checked.overridden_by_private { p.hint { "In your own sessions, your private secret of that variable goes on overriding it." } }
         } @else {
-            p.hint.problem { (sentence(&checked.problem)) }
+            p.hint.problem { (told(&sentence(&checked.problem))) }
         }
     }))
 }
