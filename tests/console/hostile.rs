@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     driver::Browser,
     http::percent,
+    looks,
     site::Site,
     world::{Api, enrol_session, plain},
 };
@@ -50,6 +51,11 @@ const CALM: &str = "(window.pwned === undefined
 
 fn is_calm(browser: &Browser, what: &str) {
     assert_eq!(browser.run(&format!("return {CALM}"), &json!([])), json!(true), "{what}");
+}
+
+fn is_light(browser: &Browser) {
+    let weight = looks::weight(browser);
+    assert!(weight < looks::HEAVIEST, "{weight} bytes: {}", browser.url());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +135,7 @@ async fn what_is_kept_and_listed() {
         let html = browser.html();
         assert!(!html.contains("VALUE-"));
         is_calm(&browser, &browser.url());
+        is_light(&browser);
         let Some(next) = browser
             .run("return document.querySelector('.more a')?.href ?? null", &json!([]))
             .as_str()
@@ -181,6 +188,53 @@ async fn what_stands_in_addresses() {
     assert_eq!(browser.complaints().into_iter().filter(grave).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
+/// What admins put into environments, which everybody sees: now, in the history, and where sessions are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_environments_hold() {
+    let strings: Vec<_> = strings().into_iter().step_by(3).collect(); // more is in no environment
+    let site = Site::new().await;
+    let root = site.world.admin();
+    let mut kept = Vec::new();
+    for (n, texts) in strings.chunks(40).enumerate() {
+        let set = texts
+            .iter()
+            .enumerate()
+            .map(|(at, text)| v1::EnvironmentVariable { variable: format!("V{n}_{at:02}"), value: text.clone() });
+        let request = v1::UpdateEnvironmentRequest { name: "default".into(), set: set.collect(), ..Default::default() };
+        root.environments().update_environment(request).await.expect("the admin sets them");
+        kept.extend(texts);
+    }
+    let made = site.world.session("root", "default").await.session.expect("a session").id;
+    let member = site.world.person("alice", Role::Member).await;
+    for (who, form) in [(root, true), (&member, false)] {
+        let browser = site.browser_of(who).await;
+        browser.open(&format!("{}/environments/default", site.url));
+        let script = if form {
+            "return [...document.querySelectorAll('[name^=\"set.\"]')].map(e => e.value)"
+        } else {
+            "return [...document.querySelectorAll('tbody tr td:nth-of-type(1)')].map(e => e.textContent.trim())"
+        };
+        let shown: Vec<String> = serde_json::from_value(browser.run(script, &json!([]))).expect("texts");
+        assert_eq!(shown.len(), kept.len());
+        for (shown, text) in shown.iter().zip(&kept) {
+            assert_eq!(shown.trim(), text.trim());
+        }
+        for page in
+            ["/environments/default", "/environments/default/history", "/environments/default/history?from=1&to=6"]
+        {
+            browser.open(&format!("{}{page}", site.url));
+            is_calm(&browser, page);
+            is_light(&browser);
+        }
+        for page in ["/preview".to_owned(), format!("/sessions/{made}")] {
+            browser.open(&format!("{}{page}", site.url));
+            is_calm(&browser, &page);
+        }
+        let grave = |c: &String| !c.contains("status of 404");
+        assert_eq!(browser.complaints().into_iter().filter(grave).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
 /// What a machine says of itself: a session is somebody else's computer, and its reports are read by admins.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sessions_report() {
@@ -193,7 +247,10 @@ async fn what_sessions_report() {
         let made = site.world.session("root", "default").await;
         let (session, id) = (enrol_session(&made.join).await, made.session.expect("a session").id);
         session.fetch(crate::world::ORG, &id).await.expect("a bundle");
-        for answer in [report(&session, text).await, leak(&session, &secret, text).await] {
+        let failed =
+            v1::AcknowledgeRequest { sequence: 0, error: text.chars().take(200).collect(), error_names: false };
+        let failed = session.bundle().acknowledge(failed).await.map(drop);
+        for answer in [report(&session, text).await, leak(&session, &secret, text).await, failed] {
             if answer.is_ok() { said += 1 } else { refused += 1 }
         }
         for page in ["/sessions".to_owned(), format!("/sessions/{id}"), format!("/secrets/{}", secret.id)] {
@@ -202,8 +259,13 @@ async fn what_sessions_report() {
         }
     }
     assert!(said > 20 && said > refused, "{said} were taken and {refused} were not");
-    browser.open(&format!("{}/audit", site.url));
-    is_calm(&browser, "audit");
+    let reach = v1::create_rollout_request::Reach::All(true);
+    let request = v1::CreateRolloutRequest { reach: Some(reach), options: None };
+    let rollout = root.rollouts().create_rollout(request).await.expect("the admin pushes").into_inner().rollout;
+    for page in ["/audit".to_owned(), format!("/rollouts/{}", rollout.expect("a rollout").id)] {
+        browser.open(&format!("{}{page}", site.url));
+        is_calm(&browser, &page);
+    }
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

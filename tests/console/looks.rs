@@ -1,7 +1,11 @@
 //! Every page, looked at: a picture of each, light and dark, on a laptop and a phone; what axe-core says of it; how heavy it is and
 //! how soon it is painted. Pictures and figures are left in `target/console/`.
 
-use std::{fmt::Write, fs, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use keyfob::wire::v1::{self, Role, Visibility};
 use serde_json::json;
@@ -14,7 +18,14 @@ use crate::{
 };
 
 /// Of a page with all that it loads.
-const HEAVIEST: u64 = 100 * 1024;
+pub const HEAVIEST: u64 = 100 * 1024;
+
+/// Bytes of a page and of all that it loads, without what HTTP adds.
+pub fn weight(browser: &Browser) -> u64 {
+    let sum = "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+               .reduce((sum, e) => sum + e.encodedBodySize, 0)";
+    browser.run(sum, &json!([])).as_u64().expect("a number")
+}
 
 fn kept() -> PathBuf {
     // CARGO_TARGET_TMPDIR is `tmp` in the target directory.
@@ -23,10 +34,13 @@ fn kept() -> PathBuf {
     dir
 }
 
+#[derive(Default)]
 struct Look {
     figures: String,
     wrong: Vec<String>,
     lesser: Vec<String>,
+    painted: Vec<u64>,
+    heaviest: u64,
 }
 
 impl Look {
@@ -53,6 +67,21 @@ impl Look {
         browser.dark(false);
     }
 
+    /// The page that is there by now, which no address leads to.
+    fn here(&mut self, browser: &Browser, name: &str) {
+        for screen in [Screen::Desktop, Screen::Phone] {
+            for dark in [false, true] {
+                browser.look_at(screen);
+                browser.dark(dark);
+                let shade = if dark { "dark" } else { "light" };
+                self.seen(browser, screen, &format!("{name}-{screen:?}-{shade}").to_lowercase());
+            }
+        }
+        self.weigh(browser, name);
+        browser.look_at(Screen::Desktop);
+        browser.dark(false);
+    }
+
     fn seen(&mut self, browser: &Browser, screen: Screen, name: &str) {
         browser.shot(screen, &kept().join(format!("{name}.png")));
         let (serious, lesser) = axe::violations(browser);
@@ -68,13 +97,11 @@ impl Look {
         browser.wait_for("performance.getEntriesByName('first-contentful-paint').length");
         let figures = browser.run(
             "const page = performance.getEntriesByType('navigation')[0];
-             const parts = performance.getEntriesByType('resource');
-             return { weight: [page, ...parts].reduce((sum, e) => sum + e.encodedBodySize, 0), page: page.encodedBodySize,
-                      answered: page.responseEnd - page.requestStart, parts: parts.length,
+             return { page: page.encodedBodySize, answered: page.responseEnd - page.requestStart,
                       painted: performance.getEntriesByName('first-contentful-paint')[0].startTime }",
             &json!([]),
         );
-        let weight = figures["weight"].as_u64().expect("a number");
+        let weight = weight(browser);
         let line = format!(
             "{name:<28} {:>6.1} KiB in all, {:>5.1} of it the page; answered after {:>4.0} ms, painted after {:>4.0} ms",
             weight as f64 / 1024.0,
@@ -82,7 +109,9 @@ impl Look {
             figures["answered"].as_f64().unwrap_or_default(),
             figures["painted"].as_f64().unwrap_or_default(),
         );
-        let _ = writeln!(self.figures, "{line}");
+        self.figures.push_str(&format!("{line}\n"));
+        self.painted.push(figures["painted"].as_f64().unwrap_or_default() as u64);
+        self.heaviest = self.heaviest.max(weight);
         if weight > HEAVIEST {
             self.wrong.push(format!("too heavy: {line}"));
         }
@@ -91,13 +120,21 @@ impl Look {
     fn end(self, title: &str) {
         fs::write(kept().join(format!("{title}.txt")), format!("{}\n{}\n", self.figures, self.lesser.join("\n")))
             .expect("the target directory is ours");
-        println!("{}", self.figures);
+        let (first, last) = (self.painted.iter().min(), self.painted.iter().max());
+        let line = format!(
+            "{title}: {} pages, at most {:.1} KiB in all, painted after {} to {} ms\n",
+            self.painted.len(),
+            self.heaviest as f64 / 1024.0,
+            first.unwrap_or(&0),
+            last.unwrap_or(&0),
+        );
+        io::stdout().write_all(line.as_bytes()).expect("standard output"); // told, and not asserted
         assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
     }
 }
 
 fn look() -> Look {
-    Look { figures: String::new(), wrong: Vec::new(), lesser: Vec::new() }
+    Look::default()
 }
 
 /// What a new organization sees, and whoever is not in.
@@ -128,6 +165,8 @@ async fn pages_of_an_organization_at_work() {
     let mut look = look();
     let secret = |id: &str| format!("/secrets/{id}");
     look.at(&browser, &site, "secrets", "/secrets");
+    browser.open(&format!("{}/secrets", site.url));
+    browser.shot_of(1200, 640, &kept().join("readme.png"));
     look.at(&browser, &site, "secrets-found", "/secrets?q=key&visibility=shared");
     look.at(&browser, &site, "secrets-none", "/secrets?q=nothing-like-it");
     look.at(&browser, &site, "secret-new", "/secrets/new");
@@ -144,6 +183,7 @@ async fn pages_of_an_organization_at_work() {
     look.at(&browser, &site, "rollout", &format!("/rollouts/{}", at_work.rollout));
     look.at(&browser, &site, "preview", "/preview");
     look.answered(&browser, &site, "forbidden", "/members", 403);
+    refused(&mut look, &browser, &site, &at_work.secret);
     let browser = site.browser_of(site.world.admin()).await;
     look.at(&browser, &site, "audit", "/audit");
     look.at(&browser, &site, "audit-filtered", "/audit?action=secret.create");
@@ -152,7 +192,34 @@ async fn pages_of_an_organization_at_work() {
     look.at(&browser, &site, "environment-edit", "/environments/default");
     look.at(&browser, &site, "sessions-all", "/sessions?all=on");
     look.at(&browser, &site, "preview-of-alice", "/preview?user=alice");
+    browser.open(&format!("{}/members", site.url));
+    browser.fill("#name", "dora");
+    browser.follow("Invite");
+    look.here(&browser, "member-invited");
+    browser.open(&format!("{}/audit", site.url));
+    browser.follow("Verify");
+    look.here(&browser, "audit-verified");
     look.end("at-work");
+}
+
+/// What is seen when something can't be as one wanted it, and what is said after it could.
+fn refused(look: &mut Look, browser: &Browser, site: &Site, secret: &str) {
+    browser.open(&format!("{}/secrets/new", site.url));
+    browser.fill("#name", "db-url");
+    browser.fill("#value", "a");
+    browser.click("[name=visibility][value=shared]");
+    browser.follow("Create Secret");
+    look.here(browser, "secret-new-refused");
+    browser.open(&format!("{}/secrets/{secret}", site.url));
+    browser.run("document.querySelector('[name=version]').value = 'a'.repeat(26)", &json!([]));
+    browser.fill("#value", "a");
+    browser.follow("Save new value");
+    look.here(browser, "secret-conflict");
+    browser.fill("#value", "a");
+    browser.follow("Save new value");
+    look.here(browser, "secret-saved");
+    browser.click(".account summary");
+    look.here(browser, "account");
 }
 
 struct AtWork {
@@ -200,7 +267,7 @@ async fn furnish(world: &World) -> AtWork {
     add(&alice, "deploy-key", Private, "", true, file).await;
     add(&bob, "tls-client-cert", Shared, "For the staging gateway", false, file).await;
     add(&alice, "npm_token", Private, "", false, env).await;
-    let long = add(&alice, &"Long.name-".repeat(12), Private, &"no end of words ".repeat(60), false, env).await;
+    let long = add(&alice, &"very.long-".repeat(12), Private, &"no end of words ".repeat(60), false, env).await;
 
     for (n, set) in [("1", "development"), ("2", "production"), ("3", "production")] {
         let variable =
@@ -212,11 +279,7 @@ async fn furnish(world: &World) -> AtWork {
         };
         world.admin().environments().update_environment(request).await.expect("the admin sets");
     }
-    let request = v1::CreateEnvironmentRequest {
-        name: "gpu-large".into(),
-        description: "For training runs".into(),
-        ..Default::default()
-    };
+    let request = v1::CreateEnvironmentRequest { name: "gpu-large".into(), description: "For training runs".into() };
     world.admin().environments().create_environment(request).await.expect("the admin makes one");
 
     let mut agents = Vec::new();

@@ -21,8 +21,12 @@ use super::{
     page::{Failure, Section, page, sentence},
     parts::{Tone, badge, csrf, heading, more, notice, up, url},
     session::Visitor,
+    whereabouts::short,
 };
-use crate::wire::v1::{self, audit_service_server::AuditService};
+use crate::{
+    domain::name::Id,
+    wire::v1::{self, audit_service_server::AuditService},
+};
 
 /// Entries that an export asks for at a time.
 const CHUNK: u32 = 1_000;
@@ -128,12 +132,22 @@ fn table(entries: &[v1::AuditEntry]) -> Markup {
 
 /// A link to what else there is of it.
 fn narrow(field: &str, text: &str) -> Markup {
-    html! { a href={ "/audit?" (field) "=" (url(text)) } { code { (text) } } }
+    html! { a href={ "/audit?" (field) "=" (url(text)) } title=(text) { code { (brief(text)) } } }
+}
+
+/// As people can read it: of an id, its beginning. The export has all of it.
+fn brief(text: &str) -> String {
+    let (kind, name) = text.split_once('/').map_or(("", text), |(kind, name)| (kind, name));
+    match Id::parse(name) {
+        Ok(_) if kind.is_empty() => short(name),
+        Ok(_) => format!("{kind}/{}", short(name)),
+        Err(_) => text.to_owned(),
+    }
 }
 
 fn detail(entry: &v1::AuditEntry) -> Markup {
     let sorted: BTreeMap<_, _> = entry.detail.iter().filter(|(_, value)| !value.is_empty()).collect();
-    html! { span { @for (key, value) in sorted { span.under { (key) ": " (value) } } } }
+    html! { span { @for (key, value) in sorted { span.under title=(value) { (key) ": " (brief(value)) } } } }
 }
 
 fn exact(at: Option<&Timestamp>) -> Option<OffsetDateTime> {

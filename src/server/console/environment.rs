@@ -13,11 +13,11 @@ use super::{
     Console,
     form::{Change, Fields},
     page::{Failure, Section, page, sentence},
-    parts::{Tone, csrf, empty, heading, notice, person, up, when},
+    parts::{Tone, count, csrf, empty, heading, notice, person, up, when},
     session::{self, Visitor},
 };
 use crate::{
-    domain::boot::BootPolicy,
+    domain::boot::{self, BootPolicy},
     wire::v1::{self, OnFailure, environment_service_server::EnvironmentService},
 };
 
@@ -60,7 +60,7 @@ impl Refused<'_> {
 fn shown(visitor: &Visitor, environment: &v1::Environment, refused: Option<&Refused<'_>>) -> Response {
     let name = &environment.name;
     let lead = match environment.description.as_str() {
-        "" => "Everybody who may make sessions can read these values, now and in the history.",
+        "" => "Every member can read these values, now and in the history.",
         description => description,
     };
     let history = html! { a.button href={ "/environments/" (name) "/history" } { "History" } };
@@ -70,8 +70,7 @@ fn shown(visitor: &Visitor, environment: &v1::Environment, refused: Option<&Refu
         dl.facts {
             div { dt { "Version" } dd { (environment.version) } }
             div { dt { "Changed" } dd { (when(environment.updated_at.as_ref())) " by " (person(&environment.updated_by)) } }
-            div { dt { "Gives up after" } dd { (deadline(environment.boot.as_ref())) } }
-            div { dt { "Then" } dd { (then(environment.boot.as_ref())) } }
+            div { dt { "When secrets do not come" } dd { (policy_in_words(environment.boot.as_ref())) } }
         }
         section {
             h2 { "Variables" }
@@ -103,19 +102,13 @@ fn shown(visitor: &Visitor, environment: &v1::Environment, refused: Option<&Refu
     response
 }
 
-fn deadline(boot: Option<&v1::BootPolicy>) -> Markup {
-    match boot.map_or(0, |boot| boot.deadline_seconds) {
-        0 => html! { (BootPolicy::DEFAULT_DEADLINE) " seconds " span.none { "(not said)" } },
-        1 => html! { "1 second" },
-        seconds => html! { (seconds) " seconds" },
-    }
-}
-
-fn then(boot: Option<&v1::BootPolicy>) -> Markup {
-    match boot.map_or(OnFailure::Unspecified, v1::BootPolicy::on_failure) {
-        OnFailure::Unspecified => html! { "stays closed " span.none { "(not said)" } },
-        OnFailure::Block => html! { "stays closed" },
-        OnFailure::Continue => html! { "opens without secrets" },
+fn policy_in_words(boot: Option<&v1::BootPolicy>) -> Markup {
+    let said = boot.cloned().unwrap_or_default();
+    let policy = BootPolicy::try_from(said).unwrap_or_default();
+    let opens = policy.on_failure == Some(boot::OnFailure::Continue);
+    html! {
+        "The VM " @if opens { "opens without" } @else { "stays closed" } ", after " (count(policy.deadline().into(), "second"))
+        @if policy == BootPolicy::default() { span.under { "nothing else was said" } }
     }
 }
 
@@ -137,7 +130,7 @@ fn form(visitor: &Visitor, environment: &v1::Environment, refused: Option<&Refus
     html! {
         @if let Some(Refused { failure, base, .. }) = refused {
             (notice(Tone::Bad, html! {
-                p { (failure.text) }
+                p { (failure.words()) }
                 @if failure.status == StatusCode::CONFLICT {
                     p {
                         "What you changed is still in the form, what they changed is beside it: "

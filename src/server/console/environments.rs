@@ -83,7 +83,7 @@ fn new_form(visitor: &Visitor, refused: Option<(&Fields, &Failure)>) -> Markup {
         section {
             h2 { "New environment" }
             p { "For another kind of VM: its own variables, its own history. Sessions say which one they are of when they are made." }
-            @if let Some((_, failure)) = refused { (notice(Tone::Bad, html! { p { (failure.text) } })) }
+            @if let Some((_, failure)) = refused { (notice(Tone::Bad, html! { p { (failure.words()) } })) }
             form.stack method="post" action="/environments" autocomplete="off" {
                 (csrf(visitor))
                 div.field {

@@ -183,6 +183,7 @@ mod tests {
         {
             assert_eq!(fields.text(name), expected, "{name}");
         }
+        assert_eq!((fields.text_of("empty"), fields.text_of("none")), (Some(""), None));
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn invitation(visitor: &Visitor, refused: Option<(&Fields, &Failure)>) -> Markup
         section {
             h2 { "Invite" }
             p { "They get a join string, which works once, within ten minutes." }
-            @if let Some((_, failure)) = refused { (notice(Tone::Bad, html! { p { (failure.text) } })) }
+            @if let Some((_, failure)) = refused { (notice(Tone::Bad, html! { p { (failure.words()) } })) }
             form.stack method="post" action="/members/invite" autocomplete="off" {
                 (csrf(visitor))
                 div.field {
@@ -206,7 +206,7 @@ async fn shown(
         (up("/members", "Members"))
         (heading(&user.name, html! { (role_badge(user.role())) " invited " (when(user.created_at.as_ref())) " by " (person(&user.created_by)) },
             html! { a.button href={ "/audit?actor=user/" (url(&user.name)) } { "What they did" } a.button href={ "/sessions?user=" (url(&user.name)) } { "Sessions" } }))
-        @if let Some(failure) = refused { (notice(Tone::Bad, html! { p { (failure.text) } p { "Nothing was changed." } })) }
+        @if let Some(failure) = refused { (notice(Tone::Bad, html! { p { (failure.words()) } p { "Nothing was changed." } })) }
         (role_form(visitor, &user))
         section {
             h2 { "Another device" }

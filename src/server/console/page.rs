@@ -126,9 +126,9 @@ fn whole(visitor: &Visitor, section: Option<Section>, title: &str, body: Markup)
                     main #main tabindex="-1" {
                         @if let [news, warnings @ ..] = &visitor.said[..] {
                             div.notice.good role="status" {
-                                p { (news) }
+                                p { (told(news)) }
                                 @if !warnings.is_empty() {
-                                    ul { @for warning in warnings { li { (warning) } } }
+                                    ul { @for warning in warnings { li { (told(warning)) } } }
                                 }
                             }
                         }
@@ -244,6 +244,11 @@ impl Failure {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", "Wait a minute, then try again.")
     }
 
+    /// Its text.
+    pub fn words(&self) -> Markup {
+        told(&self.text)
+    }
+
     /// Whether the form that led here can be mended.
     pub fn is_mendable(&self) -> bool {
         matches!(self.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT)
@@ -274,6 +279,15 @@ impl IntoResponse for Failure {
     }
 }
 
+/// What our texts put between backticks is code.
+pub fn told(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// Our errors begin in lower case and end without a full stop.
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
@@ -291,13 +305,13 @@ pub fn failure(failure: Failure, visitor: Option<&Visitor>) -> Response {
             let body = html! {
                 div.failure {
                     h1 { (title) }
-                    p role="alert" { (text) }
+                    p role="alert" { (told(&text)) }
                     (way_out("/secrets", "To the secrets"))
                 }
             };
             whole(visitor, None, title, body)
         }
-        None => bare(title, html! { p.lead role="alert" { (text) } (way_out("/signin", "Sign in")) }),
+        None => bare(title, html! { p.lead role="alert" { (told(&text)) } (way_out("/signin", "Sign in")) }),
     };
     *response.status_mut() = status;
     response

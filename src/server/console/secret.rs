@@ -122,10 +122,10 @@ fn new_value(visitor: &Visitor, secret: &v1::Secret, problem: Option<&Failure>) 
             p { "Rotating is saving a new value. Sessions get it at their next boot, running ones when it is pushed." }
             @if let Some(problem) = problem {
                 (notice(Tone::Bad, html! {
-                    p { (problem.text) }
                     @if problem.status == StatusCode::CONFLICT {
                         p { "Somebody saved another value since you opened this page. What you see now is theirs; paste yours again if it is still wanted." }
                     } @else {
+                        p { (problem.words()) }
                         p { "Nothing was saved, and the value was not kept: paste it again." }
                     }
                 }))

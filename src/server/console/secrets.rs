@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::{
     Console,
     form::{Change, Fields, Query},
-    page::{Failure, Section, page, piece, sentence},
+    page::{Failure, Section, page, piece, sentence, told},
     parts::{Tone, badge, csrf, empty, heading, more, notice, up, url, when},
     session::{self, Visitor},
 };
@@ -85,8 +85,7 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                     th scope="col" { "Visibility" }
                     th scope="col" { "Auto-install" }
                     th scope="col" { "Current version" }
-                    th scope="col" { "Last delivered" }
-                    th.number scope="col" { "Live sessions" }
+                    th.number scope="col" { "Live" span.hidden { " sessions" } }
                 }
             }
             tbody {
@@ -102,8 +101,12 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                         }
                         td data-label="Visibility" { (visibility_badge(secret.visibility())) }
                         td data-label="Auto-install" { (switch(visitor, secret, "list")) }
-                        td data-label="Current version" { (when(secret.rotated_at.as_ref())) }
-                        td data-label="Last delivered" { (when(secret.last_delivered_at.as_ref())) }
+                        td data-label="Current version" {
+                            (when(secret.rotated_at.as_ref()))
+                            span.under {
+                                @if secret.last_delivered_at.is_some() { "delivered " (when(secret.last_delivered_at.as_ref())) } @else { "not delivered yet" }
+                            }
+                        }
                         td.number data-label="Live sessions" { span { (secret.live_sessions) } }
                     }
                 }
@@ -196,7 +199,7 @@ fn new_form(visitor: &Visitor, given: Option<&Fields>, problem: Option<&Failure>
         (up("/secrets", "Secrets"))
         (heading("Add a secret", "It is available to sessions from their next boot.", ""))
         @if let Some(problem) = problem {
-            (notice(Tone::Bad, html! { p { (problem.text) } p { "Nothing was saved, and the value was not kept: paste it again." } }))
+            (notice(Tone::Bad, html! { p { (problem.words()) } p { "Nothing was saved, and the value was not kept: paste it again." } }))
         }
         form.stack method="post" action="/secrets/new" autocomplete="off" data-check="/secrets/check" data-check-into="checked" {
             (csrf(visitor))
@@ -307,7 +310,7 @@ pub async fn check(State(console): State<Arc<Console>>, change: Change) -> Resul
             @if !checked.overrides.is_empty() { p.hint { "It overrides " (checked.overrides.join(", ")) "." } }
             @if checked.overridden_by_private { p.hint { "In your own sessions, your private secret of that variable goes on overriding it." } }
         } @else {
-            p.hint.problem { (sentence(&checked.problem)) }
+            p.hint.problem { (told(&sentence(&checked.problem))) }
         }
     }))
 }
