@@ -289,6 +289,12 @@ impl Stage {
         for agent in kept() {
             self.judge.wrong(format!("agent {agent}: over, and its files are there"));
         }
+        if self.judge.open_rollouts() > 0 {
+            // With sessions that do not come back: a server that is started anew gives them up, though nobody asks it to.
+            self.kill_server();
+            sleep(Duration::from_secs(1)).await;
+            self.start_server().await;
+        }
         let end = Instant::now() + OVER;
         while self.judge.open_rollouts() > 0 && Instant::now() < end {
             sleep(Duration::from_secs(5)).await;
