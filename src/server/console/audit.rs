@@ -20,8 +20,8 @@ use super::{
     form::{Change, Fields, Query},
     page::{Failure, Section, page, sentence},
     parts::{Tone, badge, csrf, heading, more, notice, up, url},
-    whereabouts::short,
     session::Visitor,
+    whereabouts::short,
 };
 use crate::{
     domain::name::Id,
