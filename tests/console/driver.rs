@@ -123,12 +123,6 @@ impl Browser {
         self.get("url").as_str().unwrap_or_default().to_owned()
     }
 
-    /// Where it is, without scheme and host.
-    pub fn path(&self) -> String {
-        let url = self.url();
-        url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or(url)
-    }
-
     pub fn html(&self) -> String {
         self.get("source").as_str().unwrap_or_default().to_owned()
     }
@@ -242,10 +236,6 @@ impl Browser {
         self.get("cookie").as_array().cloned().unwrap_or_default()
     }
 
-    pub fn forget_cookies(&self) {
-        let _ = self.request("DELETE", &format!("{}/cookie", self.session), &Value::Null);
-    }
-
     /// What pages complained of since it was last asked: errors, refused scripts and styles, failed loads.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.post("se/log", &json!({ "type": "browser" }));
@@ -283,8 +273,19 @@ impl Browser {
         let (width, height) = screen.size();
         let whole = self.run("return document.documentElement.scrollHeight", &json!([])).as_u64().unwrap_or(height);
         self.sized(width, whole.max(height), screen == Screen::Phone);
-        let shot = self.devtools("Page.captureScreenshot", json!({ "format": "png" }));
+        self.picture(file);
         self.look_at(screen);
+    }
+
+    /// A picture of what is seen on a screen of this size.
+    pub fn shot_of(&self, width: u64, height: u64, file: &Path) {
+        self.sized(width, height, false);
+        self.picture(file);
+        self.look_at(Screen::Desktop);
+    }
+
+    fn picture(&self, file: &Path) {
+        let shot = self.devtools("Page.captureScreenshot", json!({ "format": "png" }));
         let png = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
         fs::write(file, png).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }

@@ -1,7 +1,11 @@
 //! Every page, looked at: a picture of each, light and dark, on a laptop and a phone; what axe-core says of it; how heavy it is and
 //! how soon it is painted. Pictures and figures are left in `target/console/`.
 
-use std::{fmt::Write, fs, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use keyfob::wire::v1::{self, Role, Visibility};
 use serde_json::json;
@@ -30,10 +34,13 @@ fn kept() -> PathBuf {
     dir
 }
 
+#[derive(Default)]
 struct Look {
     figures: String,
     wrong: Vec<String>,
     lesser: Vec<String>,
+    painted: Vec<u64>,
+    heaviest: u64,
 }
 
 impl Look {
@@ -102,7 +109,9 @@ impl Look {
             figures["answered"].as_f64().unwrap_or_default(),
             figures["painted"].as_f64().unwrap_or_default(),
         );
-        let _ = writeln!(self.figures, "{line}");
+        self.figures.push_str(&format!("{line}\n"));
+        self.painted.push(figures["painted"].as_f64().unwrap_or_default() as u64);
+        self.heaviest = self.heaviest.max(weight);
         if weight > HEAVIEST {
             self.wrong.push(format!("too heavy: {line}"));
         }
@@ -111,13 +120,21 @@ impl Look {
     fn end(self, title: &str) {
         fs::write(kept().join(format!("{title}.txt")), format!("{}\n{}\n", self.figures, self.lesser.join("\n")))
             .expect("the target directory is ours");
-        println!("{}", self.figures);
+        let (first, last) = (self.painted.iter().min(), self.painted.iter().max());
+        let line = format!(
+            "{title}: {} pages, at most {:.1} KiB in all, painted after {} to {} ms\n",
+            self.painted.len(),
+            self.heaviest as f64 / 1024.0,
+            first.unwrap_or(&0),
+            last.unwrap_or(&0),
+        );
+        io::stdout().write_all(line.as_bytes()).expect("standard output"); // told, and not asserted
         assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
     }
 }
 
 fn look() -> Look {
-    Look { figures: String::new(), wrong: Vec::new(), lesser: Vec::new() }
+    Look::default()
 }
 
 /// What a new organization sees, and whoever is not in.
@@ -148,6 +165,8 @@ async fn pages_of_an_organization_at_work() {
     let mut look = look();
     let secret = |id: &str| format!("/secrets/{id}");
     look.at(&browser, &site, "secrets", "/secrets");
+    browser.open(&format!("{}/secrets", site.url));
+    browser.shot_of(1200, 640, &kept().join("readme.png"));
     look.at(&browser, &site, "secrets-found", "/secrets?q=key&visibility=shared");
     look.at(&browser, &site, "secrets-none", "/secrets?q=nothing-like-it");
     look.at(&browser, &site, "secret-new", "/secrets/new");
@@ -248,7 +267,7 @@ async fn furnish(world: &World) -> AtWork {
     add(&alice, "deploy-key", Private, "", true, file).await;
     add(&bob, "tls-client-cert", Shared, "For the staging gateway", false, file).await;
     add(&alice, "npm_token", Private, "", false, env).await;
-    let long = add(&alice, &"Long.name-".repeat(12), Private, &"no end of words ".repeat(60), false, env).await;
+    let long = add(&alice, &"very.long-".repeat(12), Private, &"no end of words ".repeat(60), false, env).await;
 
     for (n, set) in [("1", "development"), ("2", "production"), ("3", "production")] {
         let variable =
@@ -260,11 +279,7 @@ async fn furnish(world: &World) -> AtWork {
         };
         world.admin().environments().update_environment(request).await.expect("the admin sets");
     }
-    let request = v1::CreateEnvironmentRequest {
-        name: "gpu-large".into(),
-        description: "For training runs".into(),
-        ..Default::default()
-    };
+    let request = v1::CreateEnvironmentRequest { name: "gpu-large".into(), description: "For training runs".into() };
     world.admin().environments().create_environment(request).await.expect("the admin makes one");
 
     let mut agents = Vec::new();

@@ -141,7 +141,7 @@ async fn every_route_by_every_kind_of_visitor() {
     let out = site.visitor(&alice).await;
     out.post("/signout", &[]);
     let people: [Option<&Api>; 7] = [None, Some(&alice), Some(&bob), Some(world.admin()), Some(&other), None, None];
-    let mut standing = vec![site.nobody(), site.nobody(), site.nobody(), site.nobody(), site.nobody(), out, gone];
+    let mut standing = [site.nobody(), site.nobody(), site.nobody(), site.nobody(), site.nobody(), out, gone];
     for (visitor, person) in standing.iter_mut().zip(people) {
         if let Some(person) = person {
             *visitor = site.visitor(person).await;

@@ -85,8 +85,7 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                     th scope="col" { "Visibility" }
                     th scope="col" { "Auto-install" }
                     th scope="col" { "Current version" }
-                    th scope="col" { "Last delivered" }
-                    th.number scope="col" { "Live sessions" }
+                    th.number scope="col" { "Live" span.hidden { " sessions" } }
                 }
             }
             tbody {
@@ -102,8 +101,12 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                         }
                         td data-label="Visibility" { (visibility_badge(secret.visibility())) }
                         td data-label="Auto-install" { (switch(visitor, secret, "list")) }
-                        td data-label="Current version" { (when(secret.rotated_at.as_ref())) }
-                        td data-label="Last delivered" { (when(secret.last_delivered_at.as_ref())) }
+                        td data-label="Current version" {
+                            (when(secret.rotated_at.as_ref()))
+                            span.under {
+                                @if secret.last_delivered_at.is_some() { "delivered " (when(secret.last_delivered_at.as_ref())) } @else { "not delivered yet" }
+                            }
+                        }
                         td.number data-label="Live sessions" { span { (secret.live_sessions) } }
                     }
                 }
