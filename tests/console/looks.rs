@@ -166,7 +166,7 @@ async fn pages_of_an_organization_at_work() {
     let secret = |id: &str| format!("/secrets/{id}");
     look.at(&browser, &site, "secrets", "/secrets");
     browser.open(&format!("{}/secrets", site.url));
-    browser.shot_of(1120, 600, &kept().join("readme.png"));
+    browser.shot_of(1200, 640, &kept().join("readme.png"));
     look.at(&browser, &site, "secrets-found", "/secrets?q=key&visibility=shared");
     look.at(&browser, &site, "secrets-none", "/secrets?q=nothing-like-it");
     look.at(&browser, &site, "secret-new", "/secrets/new");

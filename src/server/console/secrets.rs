@@ -85,7 +85,7 @@ fn table(visitor: &Visitor, secrets: &[v1::Secret]) -> Markup {
                     th scope="col" { "Visibility" }
                     th scope="col" { "Auto-install" }
                     th scope="col" { "Current version" }
-                    th.number scope="col" { "Live sessions" }
+                    th.number scope="col" { "Live" span.hidden { " sessions" } }
                 }
             }
             tbody {
