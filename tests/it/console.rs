@@ -1,6 +1,8 @@
 //! The console, as a browser's side of the wire sees it: headers, cookie, sign-in by link, CSRF, the ends of sessions. What only a
 //! real browser can tell is in tests/console.
 
+mod pages;
+
 use std::sync::Arc;
 
 use keyfob::wire::v1::{self, Role, Visibility};

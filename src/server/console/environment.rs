@@ -107,7 +107,7 @@ fn policy_in_words(boot: Option<&v1::BootPolicy>) -> Markup {
     let policy = BootPolicy::try_from(said).unwrap_or_default();
     let opens = policy.on_failure == Some(boot::OnFailure::Continue);
     html! {
-        "The VM " @if opens { "opens without" } @else { "stays closed" } ", after " (count(policy.deadline().into(), "second"))
+        @if opens { "Opens without them" } @else { "Stays closed" } ", after " (count(policy.deadline().into(), "second"))
         @if policy == BootPolicy::default() { span.under { "nothing else was said" } }
     }
 }

@@ -125,9 +125,9 @@ fn table(items: &[&PreviewItem]) -> Markup {
                         td data-label="From" { (origin(item.origin(), &item.name, &item.secret)) }
                         td data-label="Overrides" {
                             @if item.overrides.is_empty() { span.none { "nothing" } }
-                            @else { span { @for hidden in &item.overrides { span.overridden { (hidden) } } } }
+                            @else { span { (item.overrides.join(", ")) } }
                         }
-                        td data-label="Version" { code title=(item.version) { (short(&item.version)) } }
+                        td data-label="Version" { span { code title=(item.version) { (short(&item.version)) } } }
                     }
                 }
             }
