@@ -333,9 +333,9 @@ fn blocked(pid: u32) {
 }
 
 #[cfg(target_arch = "x86_64")]
-const WRITE: &str = "1 ";
+const WRITE: &str = "20 "; // writev
 #[cfg(not(target_arch = "x86_64"))]
-const WRITE: &str = "64 ";
+const WRITE: &str = "66 ";
 
 /// All copies are within the length of one buffer.
 fn within_a_buffer(pid: u32, needles: &Needles) {
