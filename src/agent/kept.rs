@@ -82,8 +82,16 @@ impl Keeper {
             }
         }
         match found {
-            Some((place, kept)) => (Self { next: 1 - place, ..Self::default() }, Some(kept)),
+            Some((place, kept)) => (Self::at(1 - place), Some(kept)),
             None => (Self::default(), None),
+        }
+    }
+
+    fn at(next: usize) -> Self {
+        Self {
+            next,
+            #[cfg(test)]
+            shelf: None,
         }
     }
 

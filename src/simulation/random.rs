@@ -23,7 +23,7 @@ impl Random {
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {
-        self.next() % n == 0
+        self.next().is_multiple_of(n)
     }
 
     /// Another, for somebody who draws as often as it likes without changing what this one gives.
