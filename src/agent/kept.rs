@@ -82,14 +82,14 @@ impl Keeper {
             }
         }
         match found {
-            Some((place, kept)) => (Self::next_to(place), Some(kept)),
+            Some((place, kept)) => (Self::at(1 - place), Some(kept)),
             None => (Self::default(), None),
         }
     }
 
-    fn next_to(place: usize) -> Self {
+    fn at(next: usize) -> Self {
         Self {
-            next: 1 - place,
+            next,
             #[cfg(test)]
             shelf: None,
         }
