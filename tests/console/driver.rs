@@ -253,7 +253,7 @@ impl Browser {
         self.sized(width, height, screen == Screen::Phone);
     }
 
-    fn sized(&self, width: u64, height: u64, mobile: bool) {
+    pub fn sized(&self, width: u64, height: u64, mobile: bool) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
