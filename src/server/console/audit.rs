@@ -28,6 +28,8 @@ use crate::{
     wire::v1::{self, audit_service_server::AuditService},
 };
 
+/// Entries on a page.
+const SHOWN: u32 = 50;
 /// Entries that an export asks for at a time.
 const CHUNK: u32 = 1_000;
 /// What actions begin with.
@@ -41,7 +43,7 @@ fn asked(query: &Fields) -> v1::ListAuditEntriesRequest {
         action: text("action"),
         target: text("target"),
         descending: true,
-        page_size: 0,
+        page_size: SHOWN,
         page_token: text("page"),
     }
 }

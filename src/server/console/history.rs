@@ -12,13 +12,16 @@ use super::{
     Console, environment,
     form::{Change, Query},
     page::{Failure, Section, page},
-    parts::{Tone, badge, csrf, heading, person, up, when},
+    parts::{Tone, badge, csrf, heading, more, person, up, when},
     session::{self, Visitor},
 };
 use crate::{
     domain::boot::BootPolicy,
     wire::v1::{self, environment_service_server::EnvironmentService},
 };
+
+/// Versions on a page.
+const SHOWN: usize = 30;
 
 pub async fn show(
     State(console): State<Arc<Console>>,
@@ -33,6 +36,7 @@ pub async fn show(
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| Failure::invalid("A version is a number.")),
     };
+    let before = chosen("before")?;
     let compared = match (chosen("from")?, chosen("to")?) {
         (None, None) => None,
         (from, to) => {
@@ -44,34 +48,30 @@ pub async fn show(
     let body = html! {
         (up(&format!("/environments/{name}"), &name))
         (heading(&title, "Every version is kept. Going back makes a new one that equals the old.", ""))
-        @if versions.len() > 1 { (chooser(&name, &versions, compared.as_ref())) }
+        @if versions.len() > 1 { (chooser(&name, newest, compared.as_ref())) }
         @if let Some((from, to)) = &compared {
             (difference(&visitor, from, to, newest))
         } @else {
-            (all(&visitor, &name, &versions, newest))
+            @let older = versions.iter().skip_while(|v| before.is_some_and(|before| v.version >= before)).take(SHOWN + 1);
+            @let older: Vec<_> = older.collect();
+            (all(&visitor, &name, &older[..older.len().min(SHOWN)], newest))
+            (more(older.get(SHOWN).map(|_| format!("/environments/{name}/history?before={}", older[SHOWN - 1].version)).as_deref()))
         }
     };
     Ok(page(&visitor, Section::Environments, &title, body))
 }
 
-fn chooser(
-    name: &str,
-    versions: &[v1::EnvironmentVersion],
-    compared: Option<&(v1::Environment, v1::Environment)>,
-) -> Markup {
-    let before = versions.get(1).map_or(1, |version| version.version);
-    let (from, to) = compared.map_or((before, before + 1), |(from, to)| (from.version, to.version));
+fn chooser(name: &str, newest: u64, compared: Option<&(v1::Environment, v1::Environment)>) -> Markup {
+    let (from, to) = compared.map_or((newest - 1, newest), |(from, to)| (from.version, to.version));
     let select = |field: &str, label: &str, chosen: u64| {
         html! {
             label for=(field) { (label) }
-            select id=(field) name=(field) {
-                @for v in versions { option value=(v.version) selected[v.version == chosen] { "version " (v.version) } }
-            }
+            input.version type="number" id=(field) name=(field) min="1" max=(newest) value=(chosen) required;
         }
     };
     html! {
         form.filters method="get" action={ "/environments/" (name) "/history" } {
-            (select("from", "From", from))
+            (select("from", "From version", from))
             (select("to", "to", to))
             button type="submit" { "Compare" }
             @if compared.is_some() { a.button.quiet href={ "/environments/" (name) "/history" } { "All changes" } }
@@ -79,7 +79,7 @@ fn chooser(
     }
 }
 
-fn all(visitor: &Visitor, name: &str, versions: &[v1::EnvironmentVersion], newest: u64) -> Markup {
+fn all(visitor: &Visitor, name: &str, versions: &[&v1::EnvironmentVersion], newest: u64) -> Markup {
     html! {
         ol.history reversed {
             @for v in versions {
@@ -129,7 +129,7 @@ fn changes(changes: impl Iterator<Item = Line>) -> Markup {
 }
 
 fn shortened(value: &str) -> String {
-    match value.char_indices().nth(1_000) {
+    match value.char_indices().nth(300) {
         Some((end, _)) => format!("{}\u{2026} ({} bytes)", &value[..end], value.len()),
         None => value.to_owned(),
     }

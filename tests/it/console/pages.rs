@@ -251,5 +251,18 @@ async fn an_export_is_the_whole_record() {
     let all = browser.get("/audit/export").await;
     let last = all.body.lines().filter(|line| line.starts_with('{')).last().expect("a last one");
     let last: serde_json::Value = serde_json::from_str(last).expect("an object");
+    // Pages stay small, and lead to the first version.
+    let (mut path, mut versions) = ("/environments/default/history".to_owned(), 0);
+    loop {
+        let page = browser.get(&path).await;
+        assert!(page.body.len() < 64 << 10, "{path} has {} bytes", page.body.len());
+        versions += page.body.matches("<h2>Version ").count();
+        if !page.body.contains("history?before=") {
+            break;
+        }
+        path = format!("/environments/default/history?before={}", page.between("history?before=", "\""));
+    }
+    assert_eq!(versions, 1_101);
+    assert!(browser.get("/audit").await.body.len() < 64 << 10);
     assert_eq!(last["hash"], head.as_str(), "the head that was verified is its end");
 }
