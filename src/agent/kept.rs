@@ -58,12 +58,12 @@ pub struct Enrolled {
 pub struct Keeper {
     next: usize,
     /// In systemd's stead.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "server"))]
     shelf: Option<Shelf>,
 }
 
 /// What a process leaves to the next, where that is simulated.
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 pub type Shelf = std::sync::Arc<std::sync::Mutex<Option<Zeroizing<Vec<u8>>>>>;
 
 impl Keeper {
@@ -90,12 +90,12 @@ impl Keeper {
     fn at(next: usize) -> Self {
         Self {
             next,
-            #[cfg(test)]
+            #[cfg(all(test, feature = "server"))]
             shelf: None,
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "server"))]
     pub fn of(shelf: Shelf) -> (Self, Option<Kept>) {
         let kept = shelf.lock().expect("nobody panics with it").as_ref().and_then(|bytes| decode(bytes));
         (Self { next: 0, shelf: Some(shelf) }, kept)
@@ -103,7 +103,7 @@ impl Keeper {
 
     /// Gives systemd a new state to hold, and lets go of the one before.
     pub fn keep(&mut self, key: &[u8], enrolled: Option<(&Credentials, &str, BootPolicy, &Counter)>) {
-        #[cfg(test)]
+        #[cfg(all(test, feature = "server"))]
         if let Some(shelf) = &self.shelf {
             *shelf.lock().expect("nobody panics with it") = Some(encode(key, enrolled));
             return;

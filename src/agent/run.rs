@@ -164,7 +164,7 @@ impl Agent {
     }
 
     /// As it goes on after [`Agent::begin`], with nothing but the control plane.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "server"))]
     pub async fn speak(&mut self, identified: &Identified, summary: &str) -> std::convert::Infallible {
         let place = place(&self.dir, &self.settings, &self.redacting, &self.status);
         serve::speak(identified, &mut self.keeper, &place, summary).await

@@ -17,7 +17,7 @@ mod environments;
 mod fleet;
 mod given;
 mod identities;
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 pub mod in_turn;
 mod leaks;
 mod ledger;
@@ -101,7 +101,7 @@ enum Hands {
     /// A thread of its own that writes, and those where waiting is allowed, which read.
     Threads(mpsc::Sender<Job>),
     /// Whoever asks, when it is its turn.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "agent"))]
     InTurn(Arc<in_turn::Desk>),
 }
 
@@ -172,7 +172,7 @@ impl Store {
             Hands::Threads(writer) => {
                 writer.send(job).map_err(|_| Error::Store("the writer has stopped".into()))?;
             }
-            #[cfg(test)]
+            #[cfg(all(test, feature = "agent"))]
             Hands::InTurn(desk) => desk.write(job).await,
         }
         receive.await.map_err(|_| Error::Store("the writer has stopped".into()))?
@@ -183,7 +183,7 @@ impl Store {
         &self,
         job: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        #[cfg(test)]
+        #[cfg(all(test, feature = "agent"))]
         if let Hands::InTurn(desk) = &self.hands {
             desk.turn().await;
             return self.read_here(job);
