@@ -72,6 +72,8 @@ struct Stage {
     value: AtomicU64,
     /// Sessions that an admin has ended, or has tried to.
     over: Mutex<BTreeSet<usize>>,
+    /// Those of them of which nobody knows, since the server did not answer.
+    unsure: Mutex<BTreeSet<usize>>,
     /// Machines that do not come back.
     lost: Mutex<BTreeSet<usize>>,
 }
@@ -97,8 +99,8 @@ async fn perform(seed: u64, planted: Option<Planted>, given: &'static Given) -> 
         &server,
         &Machine { clock: Wrong::default().clock(began), ..Default::default() }.clock,
     );
-    let (value, over, lost) = (AtomicU64::new(1), Mutex::default(), Mutex::default());
-    let stage = Arc::new(Stage { judge: judge.clone(), server, clock, agents, way, given, value, over, lost });
+    let (value, over, unsure, lost) = (AtomicU64::new(1), Mutex::default(), Mutex::default(), Mutex::default());
+    let stage = Arc::new(Stage { judge: judge.clone(), server, clock, agents, way, given, value, over, unsure, lost });
     stage.judge.tell(format!("{} agents, certificates of {} minutes", weather.agents, weather.life));
     stage.server.start().await.expect("it starts");
     stage.agents.iter().for_each(Host::start);
@@ -233,12 +235,14 @@ impl Stage {
         let host = &self.agents[agent];
         let heard = host.is_up() && host.link.is_good() && host.is_heard(&self.server, &given::org());
         lock(&self.over).insert(agent);
+        lock(&self.unsure).insert(agent);
         let (id, mut sessions) = (host.session.to_string(), SessionServiceClient::new(channel));
         if end {
             sessions.end_session(v1::EndSessionRequest { id }).await?;
         } else {
             sessions.revoke_session(v1::RevokeSessionRequest { id }).await?;
         }
+        lock(&self.unsure).remove(&agent);
         if host.is_heard(&self.server, &given::org()) {
             self.judge.wrong(format!("agent {agent}: revoked, and still listened to"));
         }
@@ -265,6 +269,15 @@ impl Stage {
                 Err(error) => self.judge.tell(format!("the last rotation: {:?}", error.code())),
             }
             sleep(Duration::from_secs(1)).await;
+        }
+        // Who was not answered asks again.
+        let unsure = lock(&self.unsure).clone();
+        for agent in unsure.difference(&lost).copied() {
+            for _ in 0..60 {
+                let Err(error) = self.revoke(agent, false).await else { break };
+                self.judge.tell(format!("revoking {agent} again: {:?}", error.code()));
+                sleep(Duration::from_secs(1)).await;
+            }
         }
         let newest = self.value.load(Relaxed);
         let live: Vec<usize> = (0..weather.agents).filter(|a| !over.contains(a) && !lost.contains(a)).collect();

@@ -20,11 +20,12 @@ use keyfob::domain::{
 
 use crate::{
     shells::{entries, rendered, values},
-    world::pam_module,
+    world::{pam_module, wait_for},
 };
 
 /// What no log and no terminal may show.
 const CANARY: &str = "canary-7f3a";
+const END: &[u8] = b"nothing more was logged";
 const MARK: &str = "KEYFOB_SET_BY";
 
 // ================================================================ the machine
@@ -130,6 +131,9 @@ impl Machine {
 
     /// What our module has logged since the last call; everything else goes too.
     fn logged(&self) -> String {
+        // What was sent before this has been read when this has.
+        UnixDatagram::unbound().unwrap().send_to(END, self.scratch.path().join("log")).unwrap();
+        wait_for("the log", || memchr::memmem::find(&self.log.lock().unwrap(), END).is_some());
         let all = String::from_utf8_lossy(&std::mem::take(&mut *self.log.lock().unwrap())).into_owned();
         assert!(!all.contains(CANARY), "a value was logged: {all}");
         all.lines().filter(|line| line.contains("pam_keyfob")).map(|line| format!("{line}\n")).collect()

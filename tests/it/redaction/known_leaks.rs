@@ -174,11 +174,13 @@ fn what_terminals_put_inside() {
     }
 }
 
-/// A pipe is no terminal: what stands in the midst of a value there is text.
+/// A pipe is no terminal, but what goes through it may be meant for one: colours hide nothing, lines are what they are.
 #[test]
-fn a_pipe_is_taken_as_it_is() {
-    let text = "aB3xZ9kQ2mN\x1b[31m7pR5tW8yLcD4e\n";
-    assert_eq!(lines(&[("T", TOKEN)], text), text);
+fn colours_in_a_pipe() {
+    let wrapped = "aB3xZ9kQ2mN\n7pR5tW8yLcD4e \x1b[m\n";
+    for (text, expected) in [("aB3xZ9kQ2mN\x1b[31m7pR5tW8yLcD4e\x1b[m\n", "[keyfob:T]\x1b[m\n"), (wrapped, wrapped)] {
+        assert_eq!(lines(&[("T", TOKEN)], text), expected);
+    }
 }
 
 /// runner#2960 and credentials-binding#55: percent signs and quotation marks.
