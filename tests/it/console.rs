@@ -356,6 +356,12 @@ async fn a_change_comes_from_a_page_of_ours_or_not_at_all() {
         let listed = alice.secrets().list_secrets(request).await.expect("a list").into_inner();
         assert_eq!(listed.secrets.len(), usize::from(expected == 303), "{what}");
     }
+    // A link on another site is asked again from a page of ours, and leads to no third one.
+    let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")];
+    for (path, again) in [("/secrets?q=a", true), ("//evil.example/", false), ("/\\evil.example/", false)] {
+        let answer = Browser::new(&world).send("GET", path, &link, "").await;
+        assert_eq!(answer.body.contains("http-equiv=\"refresh\""), again, "{path}: {answer:?}");
+    }
     let answer = Browser::new(&world).post("/secrets/new", &form("nobodys", &csrf)).await;
     assert_eq!(answer.status, 401, "without a session");
 }

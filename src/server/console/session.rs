@@ -152,9 +152,8 @@ async fn guarded(console: Arc<Console>, request: &mut Request, next: Next) -> Re
     let stranger = Cookie::from_request(headers, SESSION).is_none();
     // A link from elsewhere comes without the session's cookie, which is for our own pages only: asked again from one, it is there.
     if stranger && reads && asks("sec-fetch-site", "cross-site") && asks("sec-fetch-mode", "navigate") {
-        let path = request.uri().path();
-        if !path.starts_with("/signin") {
-            let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        if !target.starts_with("/signin") && is_own_path(&target) {
             return page::again(&target);
         }
     }
@@ -174,6 +173,11 @@ async fn guarded(console: Arc<Console>, request: &mut Request, next: Next) -> Re
     }
     let shown = told && !is_static && !response.status().is_redirection();
     if shown { set_cookie(response, &format!("{SAID}=; {ATTRIBUTES}; Max-Age=0")) } else { response }
+}
+
+/// Two slashes, which a backslash can be too, would begin the name of another host.
+fn is_own_path(target: &str) -> bool {
+    target.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\']))
 }
 
 /// Who has this cookie, if anybody has.
@@ -206,4 +210,24 @@ async fn visitor(console: &Console, headers: &HeaderMap) -> Result<Option<Visito
         said: said.lines().map(str::to_owned).collect(),
         credential,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_from_elsewhere_leads_nowhere_else() {
+        for (target, own) in [
+            ("/", true),
+            ("/secrets?q=a//b", true),
+            ("/secrets//x", true),
+            ("//evil.example/", false),
+            ("/\\evil.example/", false),
+            ("https://evil.example/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_own_path(target), own, "{target}");
+        }
+    }
 }
