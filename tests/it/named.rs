@@ -331,6 +331,13 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let script = "cat \"$CERTIFICATE\" \"$CERTIFICATE\"; printf ' %s' \"$DEPLOY_KEY\"";
     let shell = [&["exec"], &both[..], &["sh", "-c", script]].concat();
     assert_eq!(agents(&shell, "").ok(), "[keyfob:CERTIFICATE]\n[keyfob:CERTIFICATE]\n [keyfob:DEPLOY_KEY]");
+    // On a terminal it comes by one process more.
+    let dir = agent.dir.to_str().expect("a path in UTF-8");
+    let typed =
+        format!("{AGENT} exec --dir {dir} {} sh -c 'wc -c <\"$CERTIFICATE\"; echo \"$DEPLOY_KEY\"'", both.join(" "));
+    let shown = run(Command::new("script").args(["-qec", &typed, "/dev/null"]), b"").ok();
+    let expected = format!("{}\r\n[keyfob:DEPLOY_KEY]\r\n", CERTIFICATE.len());
+    assert!(shown.ends_with(&expected), "{shown:?}"); // what script makes of its own input's end is before it
     let names = || std::fs::read_dir(&agent.dir).expect("the directory").flatten().map(|e| e.file_name());
     assert!(
         !names().any(|name| name.to_string_lossy().starts_with(".new-")),
@@ -342,7 +349,7 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let leaks =
         async || alice.secrets().list_leaks(v1::ListLeaksRequest::default()).await.expect("a list").into_inner().leaks;
     let mut found = leaks().await;
-    while found.iter().map(|leak| leak.count).sum::<u64>() < 6 {
+    while found.iter().map(|leak| leak.count).sum::<u64>() < 7 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         found = leaks().await;
     }
@@ -353,7 +360,7 @@ async fn a_command_gets_what_it_asks_for_and_prints_none_of_it() {
     let expected = [
         ("exec", "certificate", "raw", 2),
         ("exec", "deploy-key", "base64", 1),
-        ("exec", "deploy-key", "raw", 2),
+        ("exec", "deploy-key", "raw", 3),
         ("redact", "deploy-key", "raw", 1),
     ];
     assert_eq!(found, expected.map(|(unit, name, form, count)| (unit.to_owned(), name, form, count, true)));
