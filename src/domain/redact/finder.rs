@@ -26,6 +26,8 @@ pub struct Finder {
     /// How many bytes at the end of a text can be part of a pattern of which no window has been seen: the farthest end of
     /// a window, less one.
     pub(super) hold: usize,
+    /// The longest pattern, in bytes.
+    pub(super) longest: u64,
 }
 
 /// Where things are in the memory.
@@ -116,6 +118,10 @@ fn hold(fingerprints: &Fingerprints) -> usize {
     fingerprints.list.iter().map(|f| f.windows_end() as usize - 1).max().unwrap_or(0)
 }
 
+fn longest(fingerprints: &Fingerprints) -> u64 {
+    fingerprints.list.iter().map(|f| f.len.into()).max().unwrap_or(0)
+}
+
 impl Finder {
     /// In ordinary memory, which is wiped when it is given up.
     pub fn new(fingerprints: &Fingerprints) -> Self {
@@ -152,7 +158,7 @@ impl Finder {
         let plan = Plan::of(fingerprints.len(), &entries);
         let mut memory = memory(plan.total)?;
         plan.fill(fingerprints, &entries, memory.as_mut());
-        Ok(Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints) })
+        Ok(Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints), longest: longest(fingerprints) })
     }
 
     /// Bytes of memory.

@@ -375,8 +375,13 @@ fn through_colours_all_that_the_reference_finds_is_masked_however_the_text_is_cu
         let case = Case::random(&mut r, alphabet, 5, 30);
         let finder = Finder::new(&case.fingerprints);
         let mut text = Vec::new();
+        let is_long = round % 8 == 7;
         // Some parts of it are coloured, and a view sleeps in the others.
         for part in 0..8 {
+            if is_long {
+                let len = r.below(4000);
+                text.extend(r.text(b"....\n", len).into_iter().map(|byte| (byte, false)));
+            }
             for byte in case.text(&mut r, alphabet, 3) {
                 if part % 2 == 1 && r.below(6) == 0 {
                     let sequences: [&[u8]; 4] = [b"\x1b[31m", b"\x1b[m", b"\x1b]0;-\x07", b"\x1b(B"];
@@ -396,7 +401,8 @@ fn through_colours_all_that_the_reference_finds_is_masked_however_the_text_is_cu
         same("one write", streamed(&finder, Mode::Lines, [&*raw]));
         same("byte by byte", streamed(&finder, Mode::Lines, raw.chunks(1)));
         same("chunks", streamed(&finder, Mode::Lines, random_chunks(&mut r, &raw, 20)));
-        for at in 0..raw.len() {
+        same("large chunks", streamed(&finder, Mode::Lines, random_chunks(&mut r, &raw, 3000)));
+        for at in (0..raw.len()).filter(|at| !is_long || at.is_multiple_of(101)) {
             let (a, b) = raw.split_at(at);
             same(&format!("split at {at}"), streamed(&finder, Mode::Lines, [a, b]));
         }

@@ -4,8 +4,9 @@
 //! Where few escape sequences are expected, a view sleeps until one comes. It then begins with what is held of the raw text: all
 //! that could be the beginning of something with an escape sequence in it is still there.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
+use memchr::{memchr, memchr2};
 use zeroize::Zeroizing;
 
 use super::{
@@ -17,6 +18,8 @@ const ESC: u8 = 0x1b;
 /// Longer escape sequences are none, so that one that never ends does not hide what follows.
 const LONGEST_CSI: usize = 64;
 const LONGEST_STRING: usize = 4096;
+/// Read at once where a view may sleep again.
+const SLICE: u64 = 1024;
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +45,11 @@ pub(super) struct View {
     /// A blank which might belong to a wrap, at this place of the raw text.
     blank: Option<u64>,
     track: Track,
-    /// The places in the raw text of the bytes from `first` on.
-    places: VecDeque<u64>,
+    /// Where the bytes from `first` to `end` are in the raw text: a place of this one, the same in the raw one, and on from there
+    /// until the next.
+    runs: VecDeque<(u64, u64)>,
     first: u64,
+    end: u64,
 }
 
 /// Where in an escape sequence (ECMA-48) the text is.
@@ -60,7 +65,7 @@ enum Escape {
 }
 
 pub(super) fn has_escapes(text: &[u8]) -> bool {
-    text.contains(&ESC)
+    memchr(ESC, text).is_some()
 }
 
 impl View {
@@ -74,36 +79,51 @@ impl View {
             escape: Escape::Outside,
             blank: None,
             track: Track::default(),
-            places: VecDeque::new(),
+            runs: VecDeque::new(),
             first: 0,
+            end: 0,
         }
     }
 
     /// Takes the raw text's new end; gives from where on, in the raw text, something is undecided.
     pub fn push(&mut self, finder: &Finder, tables: &Tables, text: &Text, found: &mut Vec<Span>) -> u64 {
-        let mut start = text.end() - text.input.len() as u64;
-        if !self.awake {
-            if !has_escapes(text.input) {
-                return text.end();
+        let (mut at, end) = (text.end() - text.input.len() as u64, text.end());
+        if !self.lines {
+            let limit = self.take(finder, tables, text, at..end, found);
+            return limit.min(self.blank.unwrap_or(limit));
+        }
+        // In slices, so that one escape sequence does not keep it awake for all of the input.
+        let mut limit = 0;
+        while at < end {
+            let mut start = at;
+            if !self.awake {
+                let Some(escape) = memchr(ESC, text.parts(at, end).1) else { break };
+                at += escape as u64;
+                start = text.base.max(self.last_omitted).max(at.saturating_sub(finder.longest));
+                self.wake(start);
             }
-            start = text.base.max(self.last_omitted);
-            self.wake(start);
+            let next = end.min(at + SLICE);
+            limit = limit.max(self.take(finder, tables, text, start..next, found));
+            at = next;
         }
-        let (held, input) = text.parts(start, text.end());
+        if self.awake { limit } else { end }
+    }
+
+    fn take(&mut self, finder: &Finder, tables: &Tables, text: &Text, range: Range<u64>, found: &mut Vec<Span>) -> u64 {
+        let (held, input) = text.parts(range.start, range.end);
         let mut seen = Zeroizing::new(Vec::with_capacity(held.len() + input.len() + 1));
-        for (byte, place) in held.iter().chain(input).zip(start..) {
-            self.read(*byte, place, &mut seen);
-        }
+        self.read_all(held, range.start, &mut seen);
+        self.read_all(input, range.start + held.len() as u64, &mut seen);
         let before = found.len();
         self.track.push(tables, &seen, self.lines, found);
         self.to_raw(found, before);
-        let end = self.track.end() + seen.len() as u64;
-        let hold = end.saturating_sub(finder.hold as u64);
-        let free = if self.lines { free_by_newline(&seen, end, finder.hold) } else { hold };
-        let limit = self.place(self.track.undecided(end).min(free)).unwrap_or(text.end());
-        let keep = self.track.settle(finder, end, &seen);
-        self.places.drain(..(keep - self.first) as usize);
-        self.first = keep;
+        let hold = self.end.saturating_sub(finder.hold as u64);
+        let free = if self.lines { free_by_newline(&seen, self.end, finder.hold) } else { hold };
+        let limit = self.place(self.track.undecided(self.end).min(free)).unwrap_or(range.end);
+        self.first = self.track.settle(finder, self.end, &seen);
+        while self.runs.get(1).is_some_and(|(view, _)| *view <= self.first) {
+            self.runs.pop_front();
+        }
         let past = |place: Option<u64>| place.is_none_or(|place| place >= self.last_omitted);
         if self.lines
             && self.escape == Escape::Outside
@@ -111,21 +131,22 @@ impl View {
             && past(self.place(hold))
             && past(Some(limit))
         {
-            self.sleep(end); // what is still undecided is so in the raw text as well
+            self.sleep(); // what is still undecided is so in the raw text as well
         }
-        limit.min(self.blank.unwrap_or(limit))
+        limit
     }
 
-    fn sleep(&mut self, end: u64) {
+    fn sleep(&mut self) {
         self.awake = false;
-        self.places.clear();
-        self.track.restart(end);
+        self.runs.clear();
+        self.track.restart(self.end);
     }
 
     /// Goes on at this place of the raw text, as if it had read all before it.
     fn wake(&mut self, raw: u64) {
         self.awake = true;
         self.first = raw - self.omitted;
+        self.end = self.first;
         self.track.restart(self.first);
     }
 
@@ -168,7 +189,41 @@ impl View {
 
     /// In the raw text; none where the text ends.
     fn place(&self, at: u64) -> Option<u64> {
-        self.places.get((at - self.first) as usize).copied()
+        let next = self.runs.partition_point(|(view, _)| *view <= at);
+        let (view, raw) = self.runs.get(next.checked_sub(1)?)?;
+        (at < self.end).then(|| raw + at - view)
+    }
+
+    /// Reads what begins at `start` of the raw text.
+    fn read_all(&mut self, bytes: &[u8], start: u64, seen: &mut Vec<u8>) {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.escape == Escape::Outside {
+                let rest = &bytes[at..];
+                let plain = match self.without {
+                    Without::Escapes => memchr(ESC, rest).unwrap_or(rest.len()),
+                    Without::Returns => memchr2(ESC, b'\r', rest).unwrap_or(rest.len()),
+                    Without::Breaks => 0,
+                };
+                if plain > 0 {
+                    self.keep(&rest[..plain], start + at as u64, seen);
+                    at += plain;
+                }
+            }
+            if let Some(byte) = bytes.get(at) {
+                self.read(*byte, start + at as u64, seen);
+                at += 1;
+            }
+        }
+    }
+
+    /// Text, which stands at this place of the raw text.
+    fn keep(&mut self, bytes: &[u8], place: u64, seen: &mut Vec<u8>) {
+        if !self.runs.back().is_some_and(|(view, raw)| raw + (self.end - view) == place) {
+            self.runs.push_back((self.end, place));
+        }
+        self.end += bytes.len() as u64;
+        seen.extend_from_slice(bytes);
     }
 
     fn read(&mut self, byte: u8, place: u64, seen: &mut Vec<u8>) {
@@ -200,16 +255,12 @@ impl View {
     fn text(&mut self, byte: u8, place: u64, seen: &mut Vec<u8>) {
         let blank = self.blank.take().filter(|_| byte != b'\r');
         if let Some(blank) = blank {
-            seen.push(b' ');
-            self.places.push_back(blank);
+            self.keep(b" ", blank, seen);
         }
         match (self.without, byte) {
             (Without::Returns | Without::Breaks, b'\r') | (Without::Breaks, b'\n') => self.omit(place),
             (Without::Breaks, b' ') => self.blank = Some(place),
-            _ => {
-                seen.push(byte);
-                self.places.push_back(place);
-            }
+            _ => self.keep(&[byte], place, seen),
         }
     }
 }
