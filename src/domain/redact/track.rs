@@ -40,6 +40,8 @@ pub(super) struct Track {
     /// The smallest end, and the smallest start, of what is live.
     soonest: u64,
     oldest: u64,
+    /// The smallest start of what was, during the last push, young or live.
+    tried: u64,
     spent: u64,
 }
 
@@ -64,7 +66,8 @@ struct Live {
 impl Track {
     /// Looks at what is new. `lines`: a newline has let out what stood before it.
     pub fn push(&mut self, tables: &Tables, input: &[u8], lines: bool, found: &mut Vec<Span>) {
-        let Self { held, next, young, .. } = self;
+        self.tried = if self.live.is_empty() { u64::MAX } else { self.oldest };
+        let Self { held, next, young, tried, .. } = self;
         let text = held.with(input);
         look_up(tables, &text, next, |window, pattern, which| {
             let p = tables.pattern(pattern);
@@ -74,6 +77,7 @@ impl Track {
             let span = Span { start, end: start + u64::from(p.len), label: p.label, whole: start };
             young.push_back(Young { window, span, pattern });
         });
+        *tried = young.iter().map(|y| y.span.start).fold(*tried, u64::min);
         if !self.young.is_empty() || !self.live.is_empty() {
             self.decide(tables, input, lines, false, found);
         }
@@ -128,6 +132,11 @@ impl Track {
         live.iter_mut().for_each(|l| l.explained |= windows.contains(&l.window));
         *soonest = live.iter().map(|l| l.span.end).min().unwrap_or(0);
         *oldest = live.iter().map(|l| l.span.start).min().unwrap_or(0);
+    }
+
+    /// No pattern whose windows were all seen before the end of the last push, and that was not decided before it, starts before.
+    pub fn tried(&self) -> u64 {
+        self.tried
     }
 
     /// Where the text ends.

@@ -4,7 +4,7 @@
 //! Where few escape sequences are expected, a view sleeps until one comes. It then begins with what is held of the raw text: all
 //! that could be the beginning of something with an escape sequence in it is still there.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, hint::black_box, ops::Range};
 
 use memchr::{memchr, memchr2};
 use zeroize::Zeroizing;
@@ -50,6 +50,8 @@ pub(super) struct View {
     runs: VecDeque<(u64, u64)>,
     first: u64,
     end: u64,
+    /// Empty, to be used again.
+    seen: Zeroizing<Vec<u8>>,
 }
 
 /// Where in an escape sequence (ECMA-48) the text is.
@@ -82,11 +84,13 @@ impl View {
             runs: VecDeque::new(),
             first: 0,
             end: 0,
+            seen: Zeroizing::default(),
         }
     }
 
     /// Takes the raw text's new end; gives from where on, in the raw text, something is undecided.
-    pub fn push(&mut self, finder: &Finder, tables: &Tables, text: &Text, found: &mut Vec<Span>) -> u64 {
+    /// `tried`: of the raw text ([`Track::tried`]), which has taken this already.
+    pub fn push(&mut self, finder: &Finder, tables: &Tables, text: &Text, tried: u64, found: &mut Vec<Span>) -> u64 {
         let (mut at, end) = (text.end() - text.input.len() as u64, text.end());
         if !self.lines {
             let limit = self.take(finder, tables, text, at..end, found);
@@ -99,7 +103,9 @@ impl View {
             if !self.awake {
                 let Some(escape) = memchr(ESC, text.parts(at, end).1) else { break };
                 at += escape as u64;
-                start = text.base.max(self.last_omitted).max(at.saturating_sub(finder.longest));
+                // A pattern with this escape sequence in it that began before had all its windows before, and was tried there.
+                let before = at.saturating_sub(finder.hold as u64).min(tried).max(at.saturating_sub(finder.longest));
+                start = text.base.max(self.last_omitted).max(before);
                 self.wake(start);
             }
             let next = end.min(at + SLICE);
@@ -111,7 +117,8 @@ impl View {
 
     fn take(&mut self, finder: &Finder, tables: &Tables, text: &Text, range: Range<u64>, found: &mut Vec<Span>) -> u64 {
         let (held, input) = text.parts(range.start, range.end);
-        let mut seen = Zeroizing::new(Vec::with_capacity(held.len() + input.len() + 1));
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.reserve(held.len() + input.len() + 1);
         self.read_all(held, range.start, &mut seen);
         self.read_all(input, range.start + held.len() as u64, &mut seen);
         let before = found.len();
@@ -121,6 +128,11 @@ impl View {
         let free = if self.lines { free_by_newline(&seen, self.end, finder.hold) } else { hold };
         let limit = self.place(self.track.undecided(self.end).min(free)).unwrap_or(range.end);
         self.first = self.track.settle(finder, self.end, &seen);
+        // Of all bytes at once, which is quicker than to wipe them one by one.
+        seen.fill(0);
+        black_box(&*seen);
+        seen.clear();
+        self.seen = seen;
         while self.runs.get(1).is_some_and(|(view, _)| *view <= self.first) {
             self.runs.pop_front();
         }
