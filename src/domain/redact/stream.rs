@@ -100,7 +100,7 @@ impl Stream {
 pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
     let tables = finder.tables();
     let has_escapes = view::has_escapes(whole);
-    if !has_escapes && track::has_none(&tables, whole) {
+    if track::has_none(&tables, whole) && (!has_escapes || view::has_none(&tables, whole)) {
         return sink.passed(0, whole);
     }
     let (mut pending, mut track) = (Pending::default(), Track::default());

@@ -5,9 +5,10 @@
 //! ```
 //! Every step follows from the text alone, in the order of the text: it does not matter in which pieces it comes.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, hint::black_box};
 
-use zeroize::{Zeroize, Zeroizing};
+use memchr::memrchr;
+use zeroize::Zeroizing;
 
 use super::{
     finder::{Finder, Tables, together},
@@ -172,12 +173,11 @@ impl Track {
 
     /// Forgets all, and goes on at this place: what has been spent stays spent.
     pub fn restart(&mut self, at: u64) {
-        *self = Self {
-            held: Held { base: at, ..Default::default() },
-            next: at.next_multiple_of(STRIDE as u64),
-            spent: self.spent,
-            ..Default::default()
-        };
+        self.held.restart(at);
+        self.next = at.next_multiple_of(STRIDE as u64);
+        self.young.clear();
+        self.live.clear();
+        (self.soonest, self.oldest, self.tried) = (0, 0, 0);
     }
 
     pub fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {
@@ -200,7 +200,7 @@ impl Track {
 /// back to. A newline farther back lets nothing out that is not free already.
 pub(super) fn free_by_newline(input: &[u8], end: u64, hold: usize) -> u64 {
     let tail = &input[input.len().saturating_sub(hold)..];
-    let newline = tail.iter().rposition(|b| *b == b'\n');
+    let newline = memrchr(b'\n', tail);
     newline.map_or(end.saturating_sub(hold as u64), |at| end - (tail.len() - at - 1) as u64)
 }
 
@@ -278,7 +278,7 @@ impl<'a> Text<'a> {
     /// `start`, or where the last line begins that begins between there and `end`.
     fn line_before(&self, start: u64, end: u64) -> u64 {
         let (a, b) = self.parts(start, end);
-        let newline = |part: &[u8]| part.iter().rposition(|b| *b == b'\n').map(|at| at as u64 + 1);
+        let newline = |part: &[u8]| memrchr(b'\n', part).map(|at| at as u64 + 1);
         newline(b).map(|at| a.len() as u64 + at).or_else(|| newline(a)).map_or(start, |at| start + at)
     }
 }
@@ -290,7 +290,19 @@ struct Held {
     base: u64,
 }
 
+/// At once, which is quicker than byte by byte.
+pub(super) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    black_box(bytes);
+}
+
 impl Held {
+    fn restart(&mut self, at: u64) {
+        wipe(&mut self.bytes);
+        self.bytes.clear();
+        self.base = at;
+    }
+
     fn with<'a>(&'a self, input: &'a [u8]) -> Text<'a> {
         Text { base: self.base, held: &self.bytes, input }
     }
@@ -300,16 +312,14 @@ impl Held {
         let len = self.bytes.len();
         let dead = (keep - self.base) as usize;
         if dead >= len {
-            self.bytes.as_mut_slice().zeroize();
-            self.bytes.clear();
-            self.base = keep;
+            self.restart(keep);
             self.append(&input[dead - len..]);
             return;
         }
         // Moved only when it frees at least as much as is moved, so that single bytes are cheap.
         if dead > 0 && dead >= len / 2 {
             self.bytes.copy_within(dead.., 0);
-            self.bytes[len - dead..].zeroize();
+            wipe(&mut self.bytes[len - dead..]);
             self.bytes.truncate(len - dead);
             self.base = keep;
         }

@@ -4,22 +4,22 @@
 //! Where few escape sequences are expected, a view sleeps until one comes. It then begins with what is held of the raw text: all
 //! that could be the beginning of something with an escape sequence in it is still there.
 
-use std::{collections::VecDeque, hint::black_box, ops::Range};
+use std::{collections::VecDeque, ops::Range};
 
 use memchr::{memchr, memchr2};
 use zeroize::Zeroizing;
 
 use super::{
     finder::{Finder, Tables},
-    track::{Span, Text, Track, free_by_newline},
+    track::{self, Span, Text, Track, free_by_newline, wipe},
 };
 
 const ESC: u8 = 0x1b;
 /// Longer escape sequences are none, so that one that never ends does not hide what follows.
 const LONGEST_CSI: usize = 64;
 const LONGEST_STRING: usize = 4096;
-/// Read at once where a view may sleep again.
-const SLICE: u64 = 1024;
+/// So much is read at once besides what must follow an escape sequence before a view may sleep: a few of them often stand together.
+const TOGETHER: usize = 128;
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,15 @@ pub(super) fn has_escapes(text: &[u8]) -> bool {
     memchr(ESC, text).is_some()
 }
 
+/// Whether no pattern's window is in what is left of the text without escape sequences.
+pub(super) fn has_none(tables: &Tables, whole: &[u8]) -> bool {
+    let mut left = Vec::with_capacity(whole.len());
+    View::new(Without::Escapes, false).read_all(whole, 0, &mut left);
+    let none = track::has_none(tables, &left);
+    wipe(&mut left);
+    none
+}
+
 impl View {
     pub fn new(without: Without, lines: bool) -> Self {
         Self {
@@ -108,7 +117,7 @@ impl View {
                 start = text.base.max(self.last_omitted).max(before);
                 self.wake(start);
             }
-            let next = end.min(at + SLICE);
+            let next = end.min(at + (finder.hold + TOGETHER) as u64);
             limit = limit.max(self.take(finder, tables, text, start..next, found));
             at = next;
         }
@@ -128,9 +137,7 @@ impl View {
         let free = if self.lines { free_by_newline(&seen, self.end, finder.hold) } else { hold };
         let limit = self.place(self.track.undecided(self.end).min(free)).unwrap_or(range.end);
         self.first = self.track.settle(finder, self.end, &seen);
-        // Of all bytes at once, which is quicker than to wipe them one by one.
-        seen.fill(0);
-        black_box(&*seen);
+        wipe(&mut seen);
         seen.clear();
         self.seen = seen;
         while self.runs.get(1).is_some_and(|(view, _)| *view <= self.first) {
@@ -231,7 +238,7 @@ impl View {
 
     /// Text, which stands at this place of the raw text.
     fn keep(&mut self, bytes: &[u8], place: u64, seen: &mut Vec<u8>) {
-        if !self.runs.back().is_some_and(|(view, raw)| raw + (self.end - view) == place) {
+        if self.runs.back().is_none_or(|(view, raw)| raw + (self.end - view) != place) {
             self.runs.push_back((self.end, place));
         }
         self.end += bytes.len() as u64;
