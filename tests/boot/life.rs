@@ -96,6 +96,9 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
     ];
     let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &files });
     machine.wait_running();
+    // systemd leaves out one unit of a cycle, by chance the agent.
+    let verified = machine.sh("systemd-analyze verify default.target").1;
+    assert!(!verified.contains("cycle"), "{verified}");
     assert_eq!(machine.ok("cat /run/woken 2>/dev/null || true"), "", "nothing has changed yet");
     let secret = world.admin().create("new-key", v1::Visibility::Shared, b"first").await;
     for value in ["first", "second"] {
@@ -112,9 +115,9 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
         world.admin().rollouts().create_rollout(push).await.expect("it is pushed");
         // The agent's stream may have to be opened again, on a slow machine twice.
         let (code, _) =
-            machine.sh(&format!("timeout 180 sh -c 'until grep -qsx {value} /run/woken; do sleep 0.1; done'"));
+            machine.sh(&format!("timeout 100 sh -c 'until grep -qsx {value} /run/woken; do sleep 0.1; done'"));
         let journal =
-            "journalctl -b -u keyfob-agent -u keyfob-reload.path -u keyfob-reload.service; keyfob-agent status";
+            "journalctl -b -u keyfob-agent -u keyfob-reload.path -u keyfob-reload.service; systemctl status --no-pager keyfob-agent";
         assert_eq!(code, 0, "{value}: {}", machine.sh(journal).1);
     }
 }
