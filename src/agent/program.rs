@@ -92,7 +92,7 @@ enum Command {
         services: bool,
     },
     #[command(hide = true)]
-    StandIn { cgroup: String, uid: u32, gid: u32 },
+    StandIn,
     #[command(hide = true)]
     Probe { salt: String, names: Vec<String> },
     /// Mount memory that can't be swapped on the runtime directory, for an agent without privilege; needs root
@@ -272,7 +272,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 Err(error) => Err(Error::Local(error)),
             }
         }
-        Command::StandIn { cgroup, uid, gid } => return journal::stand_in(&cgroup, uid, gid),
+        Command::StandIn => return journal::stand_in(),
         Command::Journal { services } => return journal::main(services, config.redact.journal, &dir(None)),
         Command::Probe { salt, names } => {
             doctor::probe(&salt, &names).map_err(|e| Error::Local(format!("standard output: {e}")))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env};
 
 use crate::{
-    load::{OF_PROCESSES, ROLE, Summary},
+    load::{GO, OF_PROCESSES, ROLE, Summary},
     machine::{Boot, Kind, Machine, alone},
     tree::tree,
 };
@@ -47,14 +47,21 @@ fn redacted(machine: &mut Machine) {
     ));
 }
 
-/// Starts one service for each way, two with users of their own.
+/// Starts one service for each way, two with users of their own. They go on once the first of each was heard of.
 fn start(machine: &mut Machine, count: usize) {
+    machine.ok(&format!("rm -f {GO}"));
     for (way, user) in WAYS.iter().zip(["alice", "root", "zoe"]) {
         machine.ok(&format!(
             "systemd-run -q --unit=load-{way} --uid={user} -p SyslogIdentifier=load -p LogExtraFields=EXTRA=1 \
              -E {ROLE}='send {way} {count} {VALUE}' {LOAD} --exact role --nocapture"
         ));
     }
+    for way in WAYS {
+        machine.ok(&format!(
+            "timeout 60 sh -c 'until journalctl -q -t load -o cat | grep -q \"^{way} n=0 \"; do sleep 0.1; done'"
+        ));
+    }
+    machine.ok(&format!("touch {GO}"));
 }
 
 /// Until none of them runs. A systemd that is being started anew answers nothing, which is no answer.

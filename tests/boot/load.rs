@@ -21,6 +21,7 @@ use std::{
             net::{UnixDatagram, UnixStream},
         },
     },
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -98,12 +99,12 @@ fn forge(unit: &str) -> io::Result<()> {
 }
 
 const JOURNAL: &str = "/run/systemd/journal/";
+/// Made once the first entry of each has arrived.
+pub const GO: &str = "/run/go";
 
 fn send(way: &str, count: usize, value: &str) -> io::Result<()> {
     let pid = std::process::id();
     let socket = UnixDatagram::unbound()?;
-    // Seen alive, even by a slow machine. What is gone at once is another case's.
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let mut out = File::from(io::stdout().try_clone_to_owned()?);
     if way == "native" {
         large(&socket, pid, value)?;
@@ -129,6 +130,10 @@ fn send(way: &str, count: usize, value: &str) -> io::Result<()> {
                 out.write_all(&text.as_bytes()[..cut])?;
                 out.write_all(&text.as_bytes()[cut..])?;
             }
+        }
+        // Seen alive, even by a slow machine. What is gone at once is another case's.
+        while n == 0 && !Path::new(GO).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
     Ok(())

@@ -6,12 +6,13 @@
 //! `keyfob-gone`, in a cgroup that we made below `keyfob.slice` with the path of the sender's, if we saw that while it lived. From the
 //! path journald has unit, slice, session and owner. Where we know none, the stand-in is in no unit's cgroup, and the entry
 //! has the sender's user and no unit, or the one that its stream began with. There is a stand-in for each, because
-//! journald remembers what it found out about a process. Ourselves we never name.
+//! journald remembers what it found out about a process. One more waits to be told whom to stand for: while a program is loaded,
+//! others would log, and be gone before we looked. Ourselves we never name.
 
 use std::{
     collections::HashMap,
     fs,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    io::{self, BufRead, IoSlice, IoSliceMut, Read, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
@@ -157,6 +158,8 @@ pub struct Origin<'a> {
 pub struct StandIns {
     /// The last used is the last.
     living: Vec<StandIn>,
+    /// It stands for nobody yet.
+    spare: Option<Child>,
 }
 
 #[derive(Debug)]
@@ -172,6 +175,13 @@ struct StandIn {
 const MOST: usize = 16;
 
 impl StandIns {
+    /// Has one ready for who goes next.
+    pub fn prepare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = start().ok();
+        }
+    }
+
     /// Sends as `sender`, or as a stand-in where that process is gone.
     pub fn send(
         &mut self,
@@ -189,7 +199,9 @@ impl StandIns {
         // Better without its unit than not at all.
         let pid = self.of(origin, user).or_else(|_| self.of(Origin { cgroup: None, ..origin }, user));
         let pid = pid.map_err(|_| Errno::ESRCH)?;
-        send(socket, bytes, descriptor, Sender { pid, ..sender })
+        let sent = send(socket, bytes, descriptor, Sender { pid, ..sender });
+        self.prepare();
+        sent
     }
 
     fn of(&mut self, origin: Origin<'_>, user: (u32, u32)) -> io::Result<i32> {
@@ -201,7 +213,10 @@ impl StandIns {
                 if self.living.len() == MOST {
                     self.living.remove(0);
                 }
-                StandIn { process: start(origin.cgroup.unwrap_or_default(), user)?, of, user }
+                let cgroup = origin.cgroup.unwrap_or_default();
+                let spare = self.spare.take().and_then(|spare| assign(spare, cgroup, user).ok());
+                let process = spare.map_or_else(|| assign(start()?, cgroup, user), Ok)?;
+                StandIn { process, of, user }
             }
         };
         let pid = stand_in.process.id() as i32;
@@ -224,18 +239,18 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A stand-in that has left our cgroup. It ends when we do: it reads from us.
-fn start(cgroup: &str, (uid, gid): (u32, u32)) -> io::Result<Child> {
-    let mut child = Command::new("/proc/self/exe")
-        .args(["stand-in", cgroup, &uid.to_string(), &gid.to_string()])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+/// One that waits for its [`assign`]ment. It ends when we do: it reads from us.
+fn start() -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("stand-in").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+/// From now on it stands for a user's processes in a cgroup; it has left ours.
+fn assign(mut child: Child, cgroup: &str, (uid, gid): (u32, u32)) -> io::Result<Child> {
     let mut said = [0];
-    match child.stdout.as_mut().map(|out| out.read_exact(&mut said)) {
-        Some(Ok(())) => Ok(child),
+    let told = child.stdin.as_mut().map(|to| writeln!(to, "{uid} {gid} {cgroup}"));
+    match (told, child.stdout.as_mut().map(|out| out.read_exact(&mut said))) {
+        (Some(Ok(())), Some(Ok(()))) => Ok(child),
         _ => {
             end(&mut child);
             Err(io::Error::other("a stand-in for processes that are gone did not leave our cgroup"))
@@ -244,9 +259,13 @@ fn start(cgroup: &str, (uid, gid): (u32, u32)) -> io::Result<Child> {
 }
 
 /// The whole life of a stand-in.
-pub fn stand_in(cgroup: &str, uid: u32, gid: u32) -> ExitCode {
+pub fn stand_in() -> ExitCode {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let _ = nix::sys::prctl::set_name(c"keyfob-gone");
+    let (mut input, mut line) = (io::stdin().lock(), String::new());
+    let Some((uid, gid, cgroup)) = input.read_line(&mut line).ok().and_then(|_| assignment(&line)) else {
+        return ExitCode::FAILURE;
+    };
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let become_it = || setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid));
     if !leave_for(cgroup) || become_it().is_err() {
@@ -254,9 +273,16 @@ pub fn stand_in(cgroup: &str, uid: u32, gid: u32) -> ExitCode {
     }
     let mut out = io::stdout();
     if out.write_all(b".").and_then(|()| out.flush()).is_ok() {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = io::copy(&mut input, &mut io::sink());
     }
     ExitCode::SUCCESS
+}
+
+/// `UID GID CGROUP`, whose name may have blanks, or be none.
+fn assignment(line: &str) -> Option<(u32, u32, &str)> {
+    let (uid, rest) = line.strip_suffix('\n')?.split_once(' ')?;
+    let (gid, cgroup) = rest.split_once(' ')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?, cgroup))
 }
 
 /// Where systemd's hierarchy may be: unified, or named beside others.
@@ -384,6 +410,19 @@ mod tests {
             assert_eq!(unit_in(path_in(text)), unit, "{text:?}");
         }
         assert_eq!((cgroup_of(0), cgroup_of(-1), cgroup_of(i32::MAX)), (None, None, None));
+    }
+
+    #[test]
+    fn assignments() {
+        for (line, expected) in [
+            ("0 0 \n", Some((0, 0, ""))),
+            ("1000 100 /system.slice/a b.service\n", Some((1000, 100, "/system.slice/a b.service"))),
+            ("1000 100 /cut", None),
+            ("", None),
+            ("-1 0 /\n", None),
+        ] {
+            assert_eq!(assignment(line), expected, "{line:?}");
+        }
     }
 
     #[test]

@@ -344,6 +344,7 @@ impl Forwarder {
             forwarder.restore(number, client, upstream);
         }
         forwarder.watch_all()?;
+        forwarder.tools.stand_ins.prepare();
         for door in Door::ALL {
             forwarder.take(door)?;
         }
