@@ -79,19 +79,25 @@ pub async fn the_doctor_agrees(kind: Kind) {
     assert_eq!(machine.ok("ls -d /run/keyfob-doctor* /etc/cron.d/keyfob* 2>/dev/null || true"), "");
 }
 
-/// The example's path unit wakes a service when a push has replaced the files, all of them.
+/// The examples' units reload one service and restart another when a push has replaced the files, all of them; also while a
+/// reload goes on.
 pub async fn a_service_hears_of_a_rotation(kind: Kind) {
     let Some(tree) = tree() else { return };
     alone();
     let world = world().await;
     let session = world.session("alice", "default").await;
     const PATH: &str = include_str!("../../packaging/examples/reload-on-rotation.path");
-    const SERVICE: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nEnvironmentFile=/run/keyfob/env\n\
-                           ExecStart=/bin/sh -c 'printenv NEW_KEY >>/run/woken'\n";
+    const SERVICE: &str = include_str!("../../packaging/examples/reload-on-rotation.service");
+    const RELOADED: &str = "[Service]\nEnvironmentFile=/run/keyfob/env\nExecStart=/bin/sleep infinity\n\
+                            ExecReload=/bin/sh -c 'printenv NEW_KEY >>/run/reloaded; sleep 2'\n";
+    const RESTARTED: &str = "[Service]\nEnvironmentFile=/run/keyfob/env\n\
+                             ExecStart=/bin/sh -c 'printenv NEW_KEY >>/run/restarted; exec sleep infinity'\n";
     const NOW: &str = "[Unit]\nWants=keyfob-reload.path\n";
     let files = [
         ("/etc/systemd/system/keyfob-reload.path", PATH),
         ("/etc/systemd/system/keyfob-reload.service", SERVICE),
+        ("/etc/systemd/system/nginx.service", RELOADED),
+        ("/etc/systemd/system/worker.service", RESTARTED),
         ("/etc/systemd/system/keyfob-ready.target.d/90-tests.conf", NOW),
     ];
     let mut machine = Machine::boot(tree, kind, &Boot { join: Some(&session.join), files: &files });
@@ -99,7 +105,10 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
     // systemd leaves out one unit of a cycle, by chance the agent.
     let verified = machine.sh("systemd-analyze verify default.target").1;
     assert!(!verified.contains("cycle"), "{verified}");
-    assert_eq!(machine.ok("cat /run/woken 2>/dev/null || true"), "", "nothing has changed yet");
+    machine.ok("systemctl start nginx worker");
+    let heard =
+        |machine: &mut Machine| machine.ok("for of in reloaded restarted; do [ ! -e /run/$of ] || uniq /run/$of; done");
+    assert_eq!(heard(&mut machine), "", "nothing has changed yet");
     let secret = world.admin().create("new-key", v1::Visibility::Shared, b"first").await;
     for value in ["first", "second"] {
         if value == "second" {
@@ -114,12 +123,13 @@ pub async fn a_service_hears_of_a_rotation(kind: Kind) {
         let push = v1::CreateRolloutRequest { reach: Some(reach), options: None };
         world.admin().rollouts().create_rollout(push).await.expect("it is pushed");
         // The agent's stream may have to be opened again, on a slow machine twice.
-        let (code, _) =
-            machine.sh(&format!("timeout 100 sh -c 'until grep -qsx {value} /run/woken; do sleep 0.1; done'"));
-        let journal =
-            "journalctl -b -u keyfob-agent -u keyfob-reload.path -u keyfob-reload.service; systemctl status --no-pager keyfob-agent";
+        let (code, _) = machine.sh(&format!(
+            "timeout 100 sh -c 'until grep -qsx {value} /run/reloaded && grep -qsx {value} /run/restarted; do sleep 0.1; done'"
+        ));
+        let journal = "journalctl -b -u 'keyfob-*' -u nginx -u worker; systemctl status --no-pager keyfob-agent";
         assert_eq!(code, 0, "{value}: {}", machine.sh(journal).1);
     }
+    assert_eq!(heard(&mut machine), "first\nsecond\nfirst\nsecond", "in this order");
 }
 
 /// Stopped, it wipes and unmounts; started again with a fresh join string, all is there again.
