@@ -26,6 +26,8 @@ pub struct Finder {
     /// How many bytes at the end of a text can be part of a pattern of which no window has been seen: the farthest end of
     /// a window, less one.
     pub(super) hold: usize,
+    /// How many bytes all windows of a pattern lie in, at most.
+    pub(super) span: usize,
     /// The longest pattern, in bytes.
     pub(super) longest: u64,
 }
@@ -118,6 +120,11 @@ fn hold(fingerprints: &Fingerprints) -> usize {
     fingerprints.list.iter().map(|f| f.windows_end() as usize - 1).max().unwrap_or(0)
 }
 
+fn span(fingerprints: &Fingerprints) -> usize {
+    let spans = fingerprints.list.iter().map(|f| f.windows_end() - f.windows.iter().map(|w| w.at).min().unwrap_or(0));
+    spans.max().unwrap_or(0) as usize
+}
+
 fn longest(fingerprints: &Fingerprints) -> u64 {
     fingerprints.list.iter().map(|f| f.len.into()).max().unwrap_or(0)
 }
@@ -158,7 +165,8 @@ impl Finder {
         let plan = Plan::of(fingerprints.len(), &entries);
         let mut memory = memory(plan.total)?;
         plan.fill(fingerprints, &entries, memory.as_mut());
-        Ok(Self { memory: Box::new(memory), plan, kernel, hold: hold(fingerprints), longest: longest(fingerprints) })
+        let (hold, span, longest) = (hold(fingerprints), span(fingerprints), longest(fingerprints));
+        Ok(Self { memory: Box::new(memory), plan, kernel, hold, span, longest })
     }
 
     /// Bytes of memory.

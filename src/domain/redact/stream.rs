@@ -54,8 +54,8 @@ impl Stream {
             if lines { free_by_newline(input, end, finder.hold) } else { end.saturating_sub(finder.hold as u64) };
         let mut limit = free.min(self.raw.undecided(end));
         for view in &mut self.views {
-            let (text, tried) = (self.raw.with(input), self.raw.tried());
-            limit = limit.min(view.push(finder, &tables, &text, tried, &mut self.pending.found));
+            let text = self.raw.with(input);
+            limit = limit.min(view.push(finder, &tables, &text, Some(&self.raw), &mut self.pending.found));
         }
         self.pending.release(limit, &self.raw.with(input), sink);
         self.raw.settle(finder, self.pending.released, input);
@@ -108,7 +108,7 @@ pub fn find_all(finder: &Finder, whole: &[u8], sink: &mut impl Sink) {
     track.end_of_text(&tables, whole, false, &mut pending.found);
     if has_escapes {
         let mut view = View::new(Without::Escapes, false);
-        view.push(finder, &tables, &Text::whole(whole), 0, &mut pending.found);
+        view.push(finder, &tables, &Text::whole(whole), None, &mut pending.found);
         view.end_of_text(&tables, &mut pending.found);
     }
     pending.release(whole.len() as u64, &Text::whole(whole), sink);

@@ -368,6 +368,23 @@ fn colours_hide_nothing_in_lines() {
 }
 
 #[test]
+fn a_colour_anywhere_in_a_long_value_is_looked_through() {
+    let value = "what-comes-before-REGION12-and-more-than-is-ever-held-behind-it";
+    let case = Case::new(&[(value.as_bytes(), 18..26), (b"REGION99-and-no-more-than-thirty", 0..8)]);
+    let finder = Finder::new(&case.fingerprints);
+    let padding = ".".repeat(200);
+    for at in 1..value.len() {
+        let (a, b) = value.split_at(at);
+        let text = format!("\x1b[1m{padding}{a}\x1b[31m{b}{padding}\x1b[m{padding}\n");
+        let expected = format!("\x1b[1m{padding}<0>{padding}\x1b[m{padding}\n");
+        for pieces in [text.len(), 1, 97, 230] {
+            let out = streamed(&finder, Mode::Lines, text.as_bytes().chunks(pieces));
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "at {at}, in pieces of {pieces}");
+        }
+    }
+}
+
+#[test]
 fn through_colours_all_that_the_reference_finds_is_masked_however_the_text_is_cut() {
     let mut r = Random(6);
     for round in 0..120 {
@@ -383,7 +400,7 @@ fn through_colours_all_that_the_reference_finds_is_masked_however_the_text_is_cu
                 text.extend(r.text(b"....\n", len).into_iter().map(|byte| (byte, false)));
             }
             for byte in case.text(&mut r, alphabet, 3) {
-                if part % 2 == 1 && r.below(6) == 0 {
+                if part % 2 == 1 && r.below([6, 60][round / 2 % 2]) == 0 {
                     let sequences: [&[u8]; 4] = [b"\x1b[31m", b"\x1b[m", b"\x1b]0;-\x07", b"\x1b(B"];
                     text.extend(sequences[r.below(sequences.len())].iter().map(|byte| (*byte, true)));
                 }

@@ -41,7 +41,9 @@ pub(super) struct Track {
     /// The smallest end, and the smallest start, of what is live.
     soonest: u64,
     oldest: u64,
-    /// The smallest start of what was, during the last push, young or live.
+    /// The windows of what could, during the last push, be a pattern: all its windows were there, or are not all here yet.
+    suspects: Vec<u64>,
+    /// The smallest start of one of them.
     tried: u64,
     spent: u64,
 }
@@ -68,7 +70,9 @@ impl Track {
     /// Looks at what is new. `lines`: a newline has let out what stood before it.
     pub fn push(&mut self, tables: &Tables, input: &[u8], lines: bool, found: &mut Vec<Span>) {
         self.tried = if self.live.is_empty() { u64::MAX } else { self.oldest };
-        let Self { held, next, young, tried, .. } = self;
+        self.suspects.clear();
+        self.suspects.extend(self.live.iter().map(|l| l.window));
+        let Self { held, next, young, .. } = self;
         let text = held.with(input);
         look_up(tables, &text, next, |window, pattern, which| {
             let p = tables.pattern(pattern);
@@ -78,10 +82,11 @@ impl Track {
             let span = Span { start, end: start + u64::from(p.len), label: p.label, whole: start };
             young.push_back(Young { window, span, pattern });
         });
-        *tried = young.iter().map(|y| y.span.start).fold(*tried, u64::min);
         if !self.young.is_empty() || !self.live.is_empty() {
             self.decide(tables, input, lines, false, found);
         }
+        self.suspects.extend(self.young.iter().map(|y| y.window));
+        self.tried = self.young.iter().map(|y| y.span.start).fold(self.tried, u64::min);
     }
 
     /// Nothing more comes: decides what waits behind a window whose pattern will never be all there.
@@ -92,7 +97,7 @@ impl Track {
     }
 
     fn decide(&mut self, tables: &Tables, input: &[u8], lines: bool, is_end: bool, found: &mut Vec<Span>) {
-        let Self { held, young, live, soonest, oldest, spent, .. } = self;
+        let Self { held, young, live, soonest, oldest, spent, suspects, tried, .. } = self;
         let text = held.with(input);
         while let Some(first) = young.front() {
             let p = tables.pattern(first.pattern);
@@ -111,6 +116,8 @@ impl Track {
                     if live.is_empty() { (end, start) } else { (end.min(*soonest), start.min(*oldest)) };
                 let from = if lines { text.line_before(start, windows_end - 1) } else { start };
                 let Young { window, span, pattern } = *first;
+                suspects.push(window);
+                *tried = start.min(*tried);
                 live.push(Live { window, span, from, pattern, explained: false, unchecked });
             }
             young.pop_front();
@@ -138,6 +145,11 @@ impl Track {
     /// No pattern whose windows were all seen before the end of the last push, and that was not decided before it, starts before.
     pub fn tried(&self) -> u64 {
         self.tried
+    }
+
+    /// In their order: windows of all that, in the last push, could have been a pattern.
+    pub fn suspects(&self) -> &[u64] {
+        &self.suspects
     }
 
     /// Where the text ends.
@@ -177,6 +189,7 @@ impl Track {
         self.next = at.next_multiple_of(STRIDE as u64);
         self.young.clear();
         self.live.clear();
+        self.suspects.clear();
         (self.soonest, self.oldest, self.tried) = (0, 0, 0);
     }
 

@@ -1,8 +1,12 @@
 //! A text as it reads: without escape sequences, on a terminal without carriage returns and the breaks of wrapped lines too.
 //! What is found in it is told by its place in the raw text.
 //!
-//! Where few escape sequences are expected, a view sleeps until one comes. It then begins with what is held of the raw text: all
-//! that could be the beginning of something with an escape sequence in it is still there.
+//! Where few escape sequences are expected, a view sleeps, and glances at each that comes. Most are in no pattern, and that is seen
+//! without reading all that is around: the windows of a pattern lie in a few bytes. Either an escape sequence stands between those,
+//! which a look at as many bytes on either side of it tells. Or it does not; then the raw text has them as they are, and whoever
+//! reads that has seen them, as far from the escape sequence as a pattern reaches. Where neither is so, there is nothing to
+//! do. Else, and where too little has come yet to tell, it wakes. It then begins with what is held of the raw text: all that could be
+//! the beginning of something with an escape sequence in it is still there.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -52,6 +56,23 @@ pub(super) struct View {
     end: u64,
     /// Empty, to be used again.
     seen: Zeroizing<Vec<u8>>,
+    /// The same.
+    passed: VecDeque<Sequence>,
+}
+
+/// Where an escape sequence begins in the raw text, and what was left out before it.
+#[derive(Debug, Clone, Copy)]
+struct Sequence {
+    at: u64,
+    omitted: u64,
+    last_omitted: u64,
+}
+
+impl Sequence {
+    /// Of a pattern which has it inside, the windows begin before this place of the view, or at it.
+    fn reach(self, finder: &Finder) -> u64 {
+        self.at - self.omitted + finder.hold as u64
+    }
 }
 
 /// Where in an escape sequence (ECMA-48) the text is.
@@ -94,26 +115,34 @@ impl View {
             first: 0,
             end: 0,
             seen: Zeroizing::default(),
+            passed: VecDeque::new(),
         }
     }
 
-    /// Takes the raw text's new end; gives from where on, in the raw text, something is undecided.
-    /// `tried`: of the raw text ([`Track::tried`]), which has taken this already.
-    pub fn push(&mut self, finder: &Finder, tables: &Tables, text: &Text, tried: u64, found: &mut Vec<Span>) -> u64 {
+    /// Takes the raw text's new end, which `raw` has taken already; gives from where on, in the raw text, something is undecided.
+    pub fn push(
+        &mut self,
+        finder: &Finder,
+        tables: &Tables,
+        text: &Text,
+        raw: Option<&Track>,
+        found: &mut Vec<Span>,
+    ) -> u64 {
         let (mut at, end) = (text.end() - text.input.len() as u64, text.end());
-        if !self.lines {
+        let Some(raw) = raw.filter(|_| self.lines) else {
             let limit = self.take(finder, tables, text, at..end, found);
             return limit.min(self.blank.unwrap_or(limit));
-        }
+        };
         // In slices, so that one escape sequence does not keep it awake for all of the input.
         let mut limit = 0;
         while at < end {
             let mut start = at;
             if !self.awake {
-                let Some(escape) = memchr(ESC, text.parts(at, end).1) else { break };
-                at += escape as u64;
+                let Some(escape) = self.glance(finder, tables, text, raw.suspects(), at) else { break };
+                at = escape;
                 // A pattern with this escape sequence in it that began before had all its windows before, and was tried there.
-                let before = at.saturating_sub(finder.hold as u64).min(tried).max(at.saturating_sub(finder.longest));
+                let hold = finder.hold as u64;
+                let before = at.saturating_sub(hold).min(raw.tried()).max(at.saturating_sub(finder.longest));
                 start = text.base.max(self.last_omitted).max(before);
                 self.wake(start);
             }
@@ -122,6 +151,80 @@ impl View {
             at = next;
         }
         if self.awake { limit } else { end }
+    }
+
+    /// Passes, asleep, from here on over what is in no pattern; gives where the first escape sequence is that it has to wake for.
+    fn glance(&mut self, finder: &Finder, tables: &Tables, text: &Text, suspects: &[u64], from: u64) -> Option<u64> {
+        let wakes = self.pass(finder, tables, text, suspects, from);
+        let first = self.passed.front().copied().filter(|_| wakes);
+        self.passed.clear();
+        wipe(&mut self.seen);
+        self.seen.clear();
+        let first = first?;
+        (self.omitted, self.last_omitted, self.escape) = (first.omitted, first.last_omitted, Escape::Outside);
+        Some(first.at)
+    }
+
+    /// Whether a pattern may have an escape sequence inside. The first that may be is then the first of `passed`: those are left
+    /// out, on the way, that no pattern can have inside any more. `seen` has what stands around those that stand together.
+    fn pass(&mut self, finder: &Finder, tables: &Tables, text: &Text, suspects: &[u64], mut from: u64) -> bool {
+        let (around, end) = (finder.span.saturating_sub(1) as u64, text.end());
+        let mut suspects = suspects.iter().copied().peekable();
+        let mut suspect = None;
+        loop {
+            let escape = memchr(ESC, text.parts(from, end).1).map_or(end, |at| from + at as u64);
+            while let Some(window) = suspects.next_if(|window| *window < escape) {
+                let place = window.saturating_sub(self.omitted);
+                suspect = Some(place);
+                if self.passed.iter().any(|sequence| sequence.reach(finder) >= place) {
+                    return true;
+                }
+            }
+            let place = escape - self.omitted;
+            let apart = escape == end || escape - from >= 2 * around;
+            if apart && !self.seen.is_empty() {
+                self.see(text, from, escape.min(from + around));
+                if !track::has_none(tables, &self.seen) {
+                    return true;
+                }
+                wipe(&mut self.seen);
+                self.seen.clear();
+            }
+            if self.seen.is_empty() {
+                while self.passed.front().is_some_and(|sequence| sequence.reach(finder) < place) {
+                    self.passed.pop_front();
+                }
+                from = escape.saturating_sub(around).max(self.last_omitted).max(text.base);
+            }
+            if escape == end {
+                return !self.passed.is_empty();
+            }
+            self.see(text, from, escape);
+            self.passed.push_back(Sequence { at: escape, omitted: self.omitted, last_omitted: self.last_omitted });
+            if suspect.is_some_and(|suspect| place <= suspect + finder.longest) {
+                return true;
+            }
+            from = escape;
+            for byte in text.parts(escape, end).1 {
+                if self.is_text(*byte) {
+                    break;
+                }
+                self.omit(from);
+                from += 1;
+                if self.escape == Escape::Outside {
+                    break;
+                }
+            }
+            if self.escape != Escape::Outside {
+                return true; // it is not all here
+            }
+        }
+    }
+
+    fn see(&mut self, text: &Text, start: u64, end: u64) {
+        let (held, input) = text.parts(start, end);
+        self.seen.extend_from_slice(held);
+        self.seen.extend_from_slice(input);
     }
 
     fn take(&mut self, finder: &Finder, tables: &Tables, text: &Text, range: Range<u64>, found: &mut Vec<Span>) -> u64 {
@@ -246,6 +349,14 @@ impl View {
     }
 
     fn read(&mut self, byte: u8, place: u64, seen: &mut Vec<u8>) {
+        match self.is_text(byte) {
+            true => self.text(byte, place, seen),
+            false => self.omit(place),
+        }
+    }
+
+    /// What follows the text so far; else a part of an escape sequence.
+    fn is_text(&mut self, byte: u8) -> bool {
         self.escape = match (self.escape, byte) {
             (Escape::String(_), b'\x07') | (Escape::StringEnds(_), b'\\') => Escape::Outside,
             (Escape::String(n), ESC) => Escape::StringEnds(n),
@@ -258,12 +369,12 @@ impl View {
             (Escape::Csi(n), b' '..=b'?') if n < LONGEST_CSI => Escape::Csi(n + 1),
             (Escape::Csi(_), b'@'..=b'~') => Escape::Outside,
             // Not, or no longer, a part of a sequence.
-            (_, byte) => {
+            _ => {
                 self.escape = Escape::Outside;
-                return self.text(byte, place, seen);
+                return true;
             }
         };
-        self.omit(place);
+        false
     }
 
     fn omit(&mut self, place: u64) {
