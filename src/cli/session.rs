@@ -93,7 +93,30 @@ pub async fn list(remote: &Remote, out: &Out, args: SessionList) -> Done {
 
 pub async fn show(remote: &Remote, out: &Out, id: &str) -> Done {
     let reply = remote.sessions().get_session(v1::GetSessionRequest { id: parse(id)? }).await.map_err(not_found)?;
-    shown(reply.into_inner().session, out)
+    let reply = reply.into_inner();
+    if out.is_json() {
+        let mut json = views::session(&reply.session.unwrap_or_default());
+        json["variables"] = reply.variables.iter().map(views::session_variable).collect();
+        json["names_hidden"] = reply.names_hidden.into();
+        return out.json(&json);
+    }
+    shown(reply.session, out)?;
+    let rows: Vec<_> = reply
+        .variables
+        .iter()
+        .map(|v| {
+            let newer = if v.outdated { "there is a newer one" } else { "" };
+            [v.variable.clone(), format!("{} {}", v.origin().word(), v.name), views::short(&v.version), newer.into()]
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.line("")?;
+        out.table(["VARIABLE", "FROM", "VERSION", ""], &rows)?;
+    }
+    if reply.names_hidden {
+        out.note("it was given further secrets, which you can't see");
+    }
+    Ok(())
 }
 
 pub async fn end(remote: &Remote, out: &Out, id: &str) -> Done {

@@ -432,6 +432,16 @@ pub fn session(s: &v1::Session) -> Json {
     })
 }
 
+pub fn session_variable(v: &v1::SessionVariable) -> Json {
+    json!({
+        "variable": v.variable,
+        "origin": v.origin().word(),
+        "name": v.name,
+        "version": v.version,
+        "outdated": v.outdated,
+    })
+}
+
 pub fn phase(p: v1::Phase) -> &'static str {
     p.to_domain().map_or("unknown", |phase| phase.as_str())
 }

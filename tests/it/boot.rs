@@ -168,6 +168,31 @@ async fn an_agent_reports_what_it_has_installed() {
     assert!(table.contains("phase        ready\n") && table.contains("\nagent        "), "{table}");
     assert!(root.run(&["session", "list"]).ok().contains("active  ready  "));
     assert_eq!(recorded(&world, &id).await, ["ready"]);
+
+    // What it was given: to whom may know of it. The second is no member's to see.
+    let alice = world.cli("alice", v1::Role::Member).await;
+    let given = world.session("alice", "default").await;
+    alice.run_with(&["secret", "create", "own-key", "--private"], b"of alice").ok();
+    AgentRun::start(&given.join, &["--once"]).succeed();
+    root.run_with(&["secret", "rotate", "api-key", "--shared"], b"another value").ok();
+    let (id, secret) = (self::id(&given), root.run(&["secret", "show", "api-key", "--shared", "-o", "json"]).json());
+    let shown = root.run(&["session", "show", &id, "-o", "json"]).json();
+    assert_eq!(
+        (shown["variables"].as_array().map(Vec::len), &shown["names_hidden"]),
+        (Some(1), &true.into()),
+        "{shown}"
+    );
+    let variable = &shown["variables"][0];
+    for (field, expected) in [("variable", "API_KEY"), ("origin", "shared"), ("name", "api-key")] {
+        assert_eq!(variable[field], expected, "{shown}");
+    }
+    assert!(variable["outdated"] == true && variable["version"] != secret["version"], "{shown}");
+    let table = root.run(&["session", "show", &id]);
+    assert!(
+        table.ok().contains("API_KEY   shared api-key  ") && table.stderr().contains("further secrets"),
+        "{}",
+        table.ok()
+    );
 }
 
 #[tokio::test]
