@@ -105,9 +105,6 @@ _arguments "${_arguments_options[@]}" : \
 '--config=[Read this configuration \[default\: /etc/keyfob/agent.toml, if it is there\]]:FILE:_files' \
 '-h[Print help]' \
 '--help[Print help]' \
-':cgroup:_default' \
-':uid:_default' \
-':gid:_default' \
 && ret=0
 ;;
 (probe)
