@@ -364,6 +364,18 @@ async fn in_flight_and_over_a_restart() {
     assert_eq!(world.admin().over(&rollout).await, [(RolloutState::Installed, 5)]);
 }
 
+/// A server that is started anew gives up who stays away, though nothing happens that would remind it of the rollout.
+#[tokio::test]
+async fn given_up_after_a_restart() {
+    let mut world = World::new().await;
+    world.admin().create("api-key", Visibility::Shared, b"old").await;
+    Agent::boot(&world, "").await;
+    let options = PushOptions { patience_seconds: 2, ..Default::default() };
+    let rollout = world.admin().rotate("api-key", Visibility::Shared, b"new", Some(options)).await;
+    world.restart().await;
+    assert_eq!(world.admin().over(&rollout).await, [(RolloutState::Unreachable, 1)]);
+}
+
 /// Who has which version, who may hold an older one, and when the old key is safe to revoke.
 #[tokio::test]
 async fn receipts() {
