@@ -176,7 +176,7 @@ impl View {
             while let Some(window) = suspects.next_if(|window| *window < escape) {
                 let place = window.saturating_sub(self.omitted);
                 suspect = Some(place);
-                if self.passed.iter().any(|sequence| sequence.reach(finder) >= place) {
+                if self.passed.back().is_some_and(|sequence| sequence.reach(finder) >= place) {
                     return true;
                 }
             }
