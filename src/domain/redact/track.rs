@@ -340,12 +340,17 @@ impl Held {
     }
 
     fn append(&mut self, input: &[u8]) {
-        if self.bytes.capacity() - self.bytes.len() < input.len() {
-            let needed = self.bytes.len() + input.len();
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.bytes.capacity()).max(256)));
-            larger.extend_from_slice(&self.bytes);
-            self.bytes = larger; // the old one is wiped
-        }
-        self.bytes.extend_from_slice(input);
+        append(&mut self.bytes, input);
     }
+}
+
+/// Where it has to grow, what was there is wiped.
+pub(super) fn append(bytes: &mut Zeroizing<Vec<u8>>, input: &[u8]) {
+    if bytes.capacity() - bytes.len() < input.len() {
+        let needed = bytes.len() + input.len();
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity()).max(256)));
+        larger.extend_from_slice(bytes);
+        *bytes = larger; // the old one is wiped
+    }
+    bytes.extend_from_slice(input);
 }

@@ -223,8 +223,8 @@ impl View {
 
     fn see(&mut self, text: &Text, start: u64, end: u64) {
         let (held, input) = text.parts(start, end);
-        self.seen.extend_from_slice(held);
-        self.seen.extend_from_slice(input);
+        track::append(&mut self.seen, held);
+        track::append(&mut self.seen, input);
     }
 
     fn take(&mut self, finder: &Finder, tables: &Tables, text: &Text, range: Range<u64>, found: &mut Vec<Span>) -> u64 {
